@@ -88,8 +88,11 @@ class Builder:
     def relu(self, x):
         return self.node("Relu", [x])
 
+    def clip(self, x, low, high):
+        return self.node("Clip", [x, self.constant(low, "clip_min"), self.constant(high, "clip_max")])
+
     def relu6(self, x):
-        return self.node("Clip", [x, self.constant(0.0, "clip_min"), self.constant(6.0, "clip_max")])
+        return self.clip(x, 0.0, 6.0)
 
     def silu(self, x):
         return self.node("Mul", [x, self.node("Sigmoid", [x])])

@@ -1,7 +1,6 @@
 """Builds the files of models/. Called by scripts/make_models; see models/README.md for what each one is for."""
 
 import argparse
-import importlib
 import sys
 import time
 from pathlib import Path
@@ -9,21 +8,24 @@ from pathlib import Path
 import numpy as np
 import onnx
 
+import digits as digits_model
+import networks
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def digits(folder):
-    model, images, labels = importlib.import_module("digits").build()
+    model, images, labels = digits_model.build()
     np.save(folder / "digits_images.npy", images)
     np.save(folder / "digits_labels.npy", labels.astype(np.uint8))
     return model
 
 
 def network(name):
-    return lambda folder: importlib.import_module("networks").build(name)
+    return lambda folder: networks.build(name)
 
 
-MODELS = {"digits": digits}
+MODELS = {"digits": digits, **{name: network(name) for name in networks.NETWORKS}}
 
 
 def main():

@@ -33,7 +33,11 @@ def quantize(model, feeds, *, activation=QuantType.QInt8, weight=QuantType.QInt8
         source, prepared, target = (str(Path(folder) / f"{n}.onnx") for n in ("float", "prepared", "quantized"))
         onnx.save(model, source)
         if prepare:
-            quantization.quant_pre_process(source, prepared, skip_symbolic_shape=True)
+            # What quantization.quant_pre_process does; without sympy that function loses its optimization step.
+            options = onnxruntime.SessionOptions()
+            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+            options.optimized_model_filepath = prepared
+            onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
             source = prepared
         quantization.quantize_static(
             source, target, _Feeds(feeds), quant_format=QuantFormat.QDQ, activation_type=activation, weight_type=weight,
@@ -78,3 +82,24 @@ def random_feeds(model, count, seed, low=-1.0, high=1.0):
             feed[name] = value.astype(dtype)
         feeds.append(feed)
     return feeds
+
+
+def code_spread(model, feeds):
+    """(name, elements, different codes, share of clipped elements) of every activation that the model quantizes.
+
+    An end of the range counts as clipped unless it stands for zero, where rectified values gather.
+    """
+    constants = {i.name: onnx.numpy_helper.to_array(i) for i in model.graph.initializer}
+    zero_points = {n.output[0]: constants[n.input[2]] for n in model.graph.node
+                   if n.op_type == "QuantizeLinear" and n.input[0] not in constants}
+    probed = onnx.ModelProto()
+    probed.CopyFrom(model)
+    del probed.graph.output[:]
+    probed.graph.output.extend(
+        onnx.helper.make_tensor_value_info(name, onnx.helper.np_dtype_to_tensor_dtype(zero_point.dtype), None)
+        for name, zero_point in zero_points.items())
+    results = [run(probed, feed) for feed in feeds]
+    for i, (name, zero_point) in enumerate(zero_points.items()):
+        codes = np.concatenate([r[i].ravel() for r in results])
+        ends = {np.iinfo(codes.dtype).min, np.iinfo(codes.dtype).max} - {int(zero_point)}
+        yield name, codes.size, len(np.unique(codes)), float(np.isin(codes, list(ends)).mean())
