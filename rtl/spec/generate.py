@@ -30,6 +30,276 @@ class SpecError(Exception):
 
 
 # ---------------------------------------------------------------------------------------------------------------------
+# Registers
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+class Register:
+    def __init__(self, raw, pages, isa):
+        self.name = raw["name"]
+        self.page = raw["page"]
+        self.offset = raw["offset"]
+        self.address = pages[self.page] + self.offset
+        self.access = raw["access"]
+        self.locked = bool(raw.get("locked", False))
+        self.wide = bool(raw.get("wide", False))
+        self.soft = raw.get("soft", "keep")
+        self.reset = isa.major << 16 | isa.minor if raw["reset"] == "isa_version" else raw["reset"]
+        self.doc = raw["doc"]
+        counts = {"queues": len(isa.queues), "classes": len(isa.classes), "regions": isa.limits["regions"]}
+        self.dims = [dict(d, count=counts[d["count"]]) for d in raw.get("dims", [])]
+        self.fields = raw.get("fields", [])
+        if self.access not in ("ro", "rw", "w1c", "w1s"):
+            raise SpecError(f"register {self.name}: access {self.access}")
+        used = 0
+        for f in self.fields:
+            mask = ((1 << f["bits"]) - 1) << f["lsb"]
+            if mask >> 32 or used & mask:
+                raise SpecError(f"register {self.name}: field {f['name']} does not fit or overlaps")
+            used |= mask
+        self.mask = used if self.fields else 0xFFFFFFFF
+        if isinstance(self.reset, int) and self.reset & ~self.mask:
+            raise SpecError(f"register {self.name}: reset value outside the fields")
+
+    def addresses(self):
+        """Every 32-bit address of the register."""
+        out = [self.address]
+        for d in self.dims:
+            out = [a + i * d["stride"] for a in out for i in range(d["count"])]
+        return [a + w for a in out for w in ((0, 4) if self.wide else (0,))]
+
+
+def load_registers(isa):
+    raw = yaml.safe_load((HERE / "registers.yml").read_text())
+    pages = {p["name"]: p["base"] for p in raw["pages"]}
+    regs = [Register(r, pages, isa) for r in raw["registers"]]
+    seen = {}
+    for r in regs:
+        for a in r.addresses():
+            if a % 4 or a - pages[r.page] >= 4096:
+                raise SpecError(f"register {r.name}: address {a:#x}")
+            if a in seen:
+                raise SpecError(f"registers {seen[a]} and {r.name} share the address {a:#x}")
+            seen[a] = r.name
+    return raw["pages"], regs
+
+
+def cpp_registers(isa):
+    pages, regs = load_registers(isa)
+    o = []
+    w = o.append
+    w("// " + BANNER.format("registers.yml"))
+    w("// Register addresses (bytes from the start of the device's window) and fields. docs/registers.md is the manual.")
+    w("#pragma once\n\n#include <cstdint>\n#include <span>\n#include <string_view>\n")
+    w("namespace octile::regs {\n")
+    w("// A bit field of a 32-bit register.\nstruct Field {\n  int lsb;\n  int bits;\n\n"
+      "  constexpr uint32_t mask() const { return static_cast<uint32_t>(((uint64_t{1} << bits) - 1) << lsb); }\n"
+      "  constexpr uint32_t get(uint32_t value) const { return (value & mask()) >> lsb; }\n"
+      "  constexpr uint32_t make(uint32_t value) const { return value << lsb & mask(); }\n};\n")
+    for p in pages:
+        w(f"inline constexpr uint32_t k{camel(p['name'])}Page = {p['base']:#06x};  // {p['doc']}")
+    w("inline constexpr uint32_t kPageBytes = 4096;\n")
+    for r in regs:
+        notes = r.access + (", locked while running" if r.locked else "")
+        w(f"// {r.doc} ({notes}).")
+        if r.dims:
+            args = ", ".join(f"int {sv_cpp_arg(d['name'])}" for d in r.dims)
+            expr = " + ".join([f"{r.address:#06x}"] + [f"{d['stride']} * static_cast<uint32_t>({sv_cpp_arg(d['name'])})" for d in r.dims])
+            w(f"constexpr uint32_t {camel(r.name)}({args}) {{ return {expr}; }}" +
+              ("  // low word; high word at + 4" if r.wide else ""))
+        elif r.wide:
+            w(f"inline constexpr uint32_t k{camel(r.name)}Lo = {r.address:#06x};")
+            w(f"inline constexpr uint32_t k{camel(r.name)}Hi = {r.address + 4:#06x};")
+        else:
+            w(f"inline constexpr uint32_t k{camel(r.name)} = {r.address:#06x};")
+        if isinstance(r.reset, int) and r.reset:
+            w(f"inline constexpr uint32_t k{camel(r.name)}Reset = {r.reset:#010x};")
+        for f in r.fields:
+            doc = f"  // {f['doc']}" if f.get("doc") else ""
+            w(f"inline constexpr Field k{camel(r.name)}{camel(f['name'])}{{{f['lsb']}, {f['bits']}}};{doc}")
+        w("")
+    w("""enum class Access : uint8_t { kRo, kRw, kW1c, kW1s };
+
+// One 32-bit register (arrays and 64-bit registers are listed word by word), in order of address.
+struct RegisterInfo {
+  std::string_view name;  // "COUNTER[3][1]_HI"
+  uint32_t address;
+  Access access;
+  bool locked;         // refuses writes while running or resetting
+  bool soft_clear;     // a soft reset sets the reset value
+  bool reset_is_config;  // the value is fixed by the configuration; `reset` is 0
+  uint32_t reset;
+  uint32_t mask;       // bits that exist
+};
+""")
+    rows = []
+    for r in regs:
+        index = [("", r.address)]
+        for d in r.dims:
+            index = [(f"{n}[{i}]", a + i * d["stride"]) for n, a in index for i in range(d["count"])]
+        for n, a in index:
+            for suffix, word in ((("_LO", 0), ("_HI", 4)) if r.wide else (("", 0),)):
+                rows.append((a + word, r.name + n + suffix, r))
+    rows.sort(key=lambda x: x[0])
+    w(f"inline constexpr RegisterInfo kRegisters[{len(rows)}] = {{")
+    for a, n, r in rows:
+        config = r.reset == "config"
+        w(f"    {{\"{n}\", {a:#06x}, Access::k{r.access.capitalize()}, {str(r.locked).lower()}, "
+          f"{str(r.soft == 'clear').lower()}, {str(config).lower()}, {0 if config else r.reset:#x}, {r.mask:#x}}},")
+    w("};\n\n}  // namespace octile::regs")
+    return "\n".join(o) + "\n"
+
+
+def sv_cpp_arg(name):
+    return {"class": "class_number"}.get(name, name)
+
+
+def sv_registers(isa):
+    pages, regs = load_registers(isa)
+    o = []
+    w = o.append
+    w("// " + BANNER.format("registers.yml"))
+    w("// Register addresses, fields and reset values (docs/registers.md).\n")
+    w("package octile_regs_pkg;\n")
+    w(LINT_OFF)
+    w("  localparam int unsigned RegAddrBits = 13;\n")
+    for r in regs:
+        name = camel(r.name)
+        w(f"  // {r.name}: {r.doc} ({r.access}{', locked while running' if r.locked else ''}; soft reset: {r.soft})")
+        w(f"  localparam logic [RegAddrBits-1:0] {name}Addr = 13'h{r.address:04x};")
+        if r.wide and not r.dims:
+            w(f"  localparam logic [RegAddrBits-1:0] {name}AddrHi = 13'h{r.address + 4:04x};")
+        for d in r.dims:
+            w(f"  localparam int unsigned {name}{camel(d['name'])}Stride = {d['stride']};")
+            w(f"  localparam int unsigned {name}{camel(d['name'])}Count = {d['count']};")
+        if isinstance(r.reset, int):
+            w(f"  localparam logic [31:0] {name}Reset = 32'h{r.reset:08x};")
+        if r.fields:
+            w(f"  localparam logic [31:0] {name}Mask = 32'h{r.mask:08x};")
+        for f in r.fields:
+            w(f"  localparam int unsigned {name}{camel(f['name'])}Lsb = {f['lsb']};")
+            if f["bits"] > 1:
+                w(f"  localparam int unsigned {name}{camel(f['name'])}Bits = {f['bits']};")
+        w("")
+    w(LINT_ON)
+    w("endpackage")
+    return "\n".join(o) + "\n"
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Manuals
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def md(text):
+    return text.replace("|", "\\|").replace("<", "&lt;")
+
+
+def md_isa(isa):
+    """The marked parts of docs/isa.md by name."""
+    parts = {}
+    o = ["| Queue | Number | Serves |", "|---|---|---|"]
+    o += [f"| {q['name']} | {q['value']} | {md(q['doc'])} |" for q in isa.queues]
+    parts["queues"] = o
+    o = ["| Limit | Value |", "|---|---|"] + [f"| `{n}` | {v} |" for n, v in isa.limits.items()]
+    parts["limits"] = o
+    o = ["| Bits | Field | Meaning |", "|---|---|---|"]
+    o += [f"| {f.msb}:{f.lsb} | `{f.name}` | {md(f.doc)} |" for f in isa.common]
+    parts["common"] = o
+    o = ["| Instruction | Opcode | Queue | Bits used |", "|---|---|---|---|"]
+    for f in isa.formats:
+        queue = {"none": "–", "field": "field `queue`"}.get(f.queue, f.queue)
+        o.append(f"| [{f.name}](#{f.name.lower()}) | {f.opcode} | {queue} | {f.used} |")
+    for r in isa.reserved:
+        o.append(f"| {r['name']} | {r['opcode']} | {r['queue']} | reserved: {md(r['doc'])}; faults as ILLEGAL |")
+    parts["opcodes"] = o
+    o = []
+    for f in isa.formats:
+        o += [f"### {f.name}", "", md(f.doc), ""]
+        if not f.own:
+            o += ["No fields of its own.", ""]
+            continue
+        o += ["| Bits | Field | Type | Legal | Meaning |", "|---|---|---|---|---|"]
+        for e in f.own:
+            kind = "enum" if e.enum else f"{'s' if e.signed else 'u'}{e.bits}"
+            legal = f"{e.min}..{e.max}" if e.has_min or e.has_max else "any"
+            if e.enum:
+                legal = ", ".join(f"{v} {n}" for n, v in e.enum.items())
+            when = f" (with `{e.when}`)" if e.when and e.when != "two" else " (ADD, MUL)" if e.when else ""
+            bits = f"{e.msb}:{e.lsb}" if e.bits > 1 else str(e.lsb)
+            o.append(f"| {bits} | `{e.name}` | {kind} | {md(legal)} | {md(e.doc)}{when} |")
+        o.append("")
+    parts["instructions"] = o[:-1]
+    parts["faults"] = ["| Value | Cause | Meaning |", "|---|---|---|"] + [
+        f"| {f['value']} | {f['name']} | {md(f['doc'])} |" for f in isa.faults]
+    parts["classes"] = ["| Value | Class | Meaning |", "|---|---|---|"] + [
+        f"| {c['value']} | {c['name']} | {md(c['doc'])} |" for c in isa.classes]
+    return parts
+
+
+def md_registers(isa):
+    pages, regs = load_registers(isa)
+    parts = {}
+    for p in pages:
+        o = ["| Address | Register | Access | Reset | Soft reset | Meaning |", "|---|---|---|---|---|---|"]
+        for r in regs:
+            if r.page != p["name"]:
+                continue
+            name = r.name + "".join(f"[{d['name']}]" for d in r.dims)
+            where = f"`{r.address:#06x}`" + "".join(f" + {d['stride']}·{d['name']}" for d in r.dims)
+            if r.wide:
+                where += " (64 bits: low word, then high)"
+            reset = "configuration" if r.reset == "config" else f"`{r.reset:#x}`"
+            access = r.access + (", locked" if r.locked else "")
+            o.append(f"| {where} | **{name}** | {access} | {reset} | {r.soft} | {md(r.doc)} |")
+            for f in r.fields:
+                msb = f["lsb"] + f["bits"] - 1
+                bits = f"{msb}:{f['lsb']}" if f["bits"] > 1 else str(f["lsb"])
+                o.append(f"| | bits {bits} `{f['name']}` | | | | {md(f.get('doc', ''))} |")
+        parts[p["name"]] = o
+    return parts
+
+
+def rewrite(path, parts):
+    """The text of `path` with every marked part replaced. Every part needs its pair of markers."""
+    lines = path.read_text().splitlines()
+    out = []
+    done = set()
+    i = 0
+    while i < len(lines):
+        out.append(lines[i])
+        if lines[i].startswith("<!-- BEGIN GENERATED ") and lines[i].endswith(" -->"):
+            name = lines[i][len("<!-- BEGIN GENERATED "):-len(" -->")]
+            if name not in parts:
+                raise SpecError(f"{path}: no generated part '{name}'")
+            end = f"<!-- END GENERATED {name} -->"
+            if end not in lines[i:]:
+                raise SpecError(f"{path}: '{end}' is missing")
+            i = lines.index(end, i)
+            out += [""] + parts[name] + ["", end]
+            done.add(name)
+        i += 1
+    if set(parts) - done:
+        raise SpecError(f"{path}: markers are missing for {', '.join(sorted(set(parts) - done))}")
+    return "\n".join(out) + "\n"
+
+
+def docs(directory, isa, check):
+    stale = []
+    for name, parts in (("isa.md", md_isa(isa)), ("registers.md", md_registers(isa))):
+        path = directory / name
+        text = rewrite(path, parts)
+        if text != path.read_text():
+            stale.append(name)
+            if not check:
+                path.write_text(text)
+    if check and stale:
+        print(f"stale: {', '.join('docs/' + s for s in stale)}; run scripts/generate", file=sys.stderr)
+        return 1
+    return 0
+
+
+# ---------------------------------------------------------------------------------------------------------------------
 # Instruction set
 # ---------------------------------------------------------------------------------------------------------------------
 
@@ -626,11 +896,17 @@ def main():
     if args.cpp:
         out = pathlib.Path(args.cpp)
         write(out / "include/octile/isa/isa.h", cpp_header(isa))
+        write(out / "include/octile/isa/registers.h", cpp_registers(isa))
         write(out / "isa.cc", cpp_source(isa))
         write(out / "configs_embedded.cc", embedded_configs())
     if args.rtl:
         out = pathlib.Path(args.rtl)
         write(out / "octile_isa_pkg.sv", sv_isa(isa))
+        write(out / "octile_regs_pkg.sv", sv_registers(isa))
+    if args.docs:
+        return docs(pathlib.Path(args.docs), isa, check=False)
+    if args.check_docs:
+        return docs(pathlib.Path(args.check_docs), isa, check=True)
     if args.verilator_params:
         print("\n".join(verilator_params(args.verilator_params, isa)))
     if args.cmake_params:
