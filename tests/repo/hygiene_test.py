@@ -138,8 +138,9 @@ class Hygiene(unittest.TestCase):
         self.assertIn(Path(".ci/run"), scripts)
         for path in scripts:
             with self.subTest(path=str(path)):
-                self.assertIn("\nset -euo pipefail\n", text(path))
-                parsed = subprocess.run(["bash", "-n", ROOT / path], capture_output=True, text=True, check=False)
+                shell = "bash" if "bash" in text(path).partition("\n")[0] else "sh"
+                self.assertIn("\nset -euo pipefail\n" if shell == "bash" else "\nset -eu\n", text(path))
+                parsed = subprocess.run([shell, "-n", ROOT / path], capture_output=True, text=True, check=False)
                 self.assertEqual((parsed.returncode, parsed.stderr), (0, ""))
 
     def test_python_compiles(self):
