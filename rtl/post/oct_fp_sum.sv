@@ -16,8 +16,6 @@ module oct_fp_sum (
   output logic [23:0]       sig_o,    // bit 23 set, or zero
   output logic signed [9:0] exp_o
 );
-  import oct_float_pkg::*;
-
   logic [2:0] valid_q;
 
   // Stage 1: the operand with the greater exponent stays, the other one is aligned. A zero operand never stays.
@@ -70,8 +68,8 @@ module oct_fp_sum (
     norm    = '0;
     rounded = '0;
     if (valid_q[1]) begin
-      norm    = norm37(sum2_q);
-      rounded = round24(norm[36:13], norm[12], norm[11:0] != 12'd0);
+      norm    = oct_float_pkg::norm37(sum2_q);
+      rounded = oct_float_pkg::round24(norm[36:13], norm[12], norm[11:0] != 12'd0);
     end
   end
 

@@ -1,8 +1,6 @@
-// Requantization, rule N3: y = RN(clamp(fl(fl(acc) * m), qmin - zy, qmax - zy)) + zy, then clamped to lo..hi. Three roundings, each to
+// Requantization, rule N3: y = RN(oct_float_pkg::clamp(fl(fl(acc) * m), qmin - zy, qmax - zy)) + zy, then clamped to lo..hi. Three roundings, each to
 // nearest even, with integers only. One operation per cycle, latency 6 cycles. The two clamps are one, because lo..hi lies inside the
 // type; it comes after the last rounding, which gives the same result since the bounds are integers.
-`include "oct_assert.svh"
-
 module oct_requant (
   input  logic        clk_i,
   input  logic        valid_i,
@@ -17,8 +15,6 @@ module oct_requant (
   output logic        valid_o,     // valid_i, 6 cycles later
   output logic [7:0]  code_o
 );
-  import oct_float_pkg::*;
-
   logic [5:0] valid_q;
 
   // {y_signed, zy, lo, hi} travels with the operation.
@@ -42,12 +38,12 @@ module oct_requant (
   // The blocks below only look at their stage when it is valid: an idle cell costs the simulator nothing.
   always_comb begin
     norm1_d = '0;
-    if (valid_i) norm1_d = norm32(acc_i[31] ? (~acc_i + 32'd1) : acc_i);
+    if (valid_i) norm1_d = oct_float_pkg::norm32(acc_i[31] ? (~acc_i + 32'd1) : acc_i);
   end
 
   always_comb begin
     round2_d = '0;
-    if (valid_q[0]) round2_d = round24(mag1_q[31:8], mag1_q[7], mag1_q[6:0] != 7'd0);
+    if (valid_q[0]) round2_d = oct_float_pkg::round24(mag1_q[31:8], mag1_q[7], mag1_q[6:0] != 7'd0);
   end
 
   always_comb begin
@@ -55,16 +51,16 @@ module oct_requant (
     round4_d = '0;
     if (valid_q[2]) begin
       norm4_d  = prod3_q[47] ? prod3_q : {prod3_q[46:0], 1'b0};
-      round4_d = round24(norm4_d[47:24], norm4_d[23], norm4_d[22:0] != 23'd0);
+      round4_d = oct_float_pkg::round24(norm4_d[47:24], norm4_d[23], norm4_d[22:0] != 23'd0);
     end
   end
 
   logic signed [10:0] zy6_d, lo6_d, hi6_d, int6_d;
   logic signed [8:0]  zy6_code, lo6_code, hi6_code;
   always_comb begin
-    zy6_code = extend(par5_q[23:16], par5_q[24]);
-    lo6_code = extend(par5_q[15:8], par5_q[24]);
-    hi6_code = extend(par5_q[7:0], par5_q[24]);
+    zy6_code = oct_float_pkg::extend(par5_q[23:16], par5_q[24]);
+    lo6_code = oct_float_pkg::extend(par5_q[15:8], par5_q[24]);
+    hi6_code = oct_float_pkg::extend(par5_q[7:0], par5_q[24]);
     zy6_d    = 11'(zy6_code);
     lo6_d    = 11'(lo6_code) - zy6_d;
     hi6_d    = 11'(hi6_code) - zy6_d;
@@ -82,7 +78,7 @@ module oct_requant (
     end
     if (valid_q[0]) begin  // 2: fl(acc)
       sig2_q  <= round2_d[23:0];
-      exp2_q  <= 10'sd8 - $signed({5'd0, lz1_q}) + $signed({9'd0, round2_d[24]}) + exponent(mult1_q[30:23]);
+      exp2_q  <= 10'sd8 - $signed({5'd0, lz1_q}) + $signed({9'd0, round2_d[24]}) + oct_float_pkg::exponent(mult1_q[30:23]);
       frac2_q <= mult1_q[22:0];
       neg2_q  <= neg1_q;
       zero2_q <= zero1_q;
@@ -102,15 +98,13 @@ module oct_requant (
       par4_q <= par3_q;
     end
     if (valid_q[3]) begin  // 5: RN
-      int5_q <= round_int(sig4_q, exp4_q);
+      int5_q <= oct_float_pkg::round_int(sig4_q, exp4_q);
       neg5_q <= neg4_q;
       par5_q <= par4_q;
     end
-    if (valid_q[4]) code_o <= 8'(clamp(int6_d, lo6_d, hi6_d) + zy6_d);  // 6: clamp, add zy
+    if (valid_q[4]) code_o <= 8'(oct_float_pkg::clamp(int6_d, lo6_d, hi6_d) + zy6_d);  // 6: clamp, add zy
   end
 
   assign valid_o = valid_q[5];
-
-  `OCT_ASSERT(ClampOrdered, !valid_i || extend(lo_i, y_signed_i) <= extend(hi_i, y_signed_i), clk_i, 1'b1)
 
 endmodule
