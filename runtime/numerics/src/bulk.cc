@@ -11,18 +11,21 @@
 
 #define OCTILE_AVX2 __attribute__((target("avx2,fma")))
 #define OCTILE_AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx2,fma")))
-#define OCTILE_VNNI __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma")))
+#define OCTILE_VNNI \
+  __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma")))
 
 namespace octile::numerics::bulk {
 namespace {
 
-constexpr size_t kBlock = 16;             // columns of one packed block
-constexpr size_t kPairsPerChunk = 256;    // rows of weights (in pairs) kept in the first-level cache at a time
-constexpr size_t kMaxRows = 12;           // rows of a in one micro-kernel
+constexpr size_t kBlock = 16;  // columns of one packed block
+constexpr size_t kPairsPerChunk =
+    256;  // rows of weights (in pairs) kept in the first-level cache at a time
+constexpr size_t kMaxRows = 12;  // rows of a in one micro-kernel
 
 Isa Available(Isa wanted) { return std::min(wanted, BestIsa()); }
 
-// One pair of int16 as the 32-bit word that the pairwise multiply-add broadcasts; the last row of an odd k pairs with zero.
+// One pair of int16 as the 32-bit word that the pairwise multiply-add broadcasts; the last row of
+// an odd k pairs with zero.
 inline int32_t LoadPair(const int16_t* p) {
   int32_t word;
   std::memcpy(&word, p, sizeof word);
@@ -36,11 +39,11 @@ struct Span {
   size_t offset;
   size_t pairs;
   bool odd;
-  const int16_t* w;      // of the first block, at the first pair
-  size_t block_stride;   // int16 elements from one block of columns to the next
+  const int16_t* w;     // of the first block, at the first pair
+  size_t block_stride;  // int16 elements from one block of columns to the next
   int32_t* acc;
   size_t ldc;
-  size_t columns;        // valid columns from the first block on
+  size_t columns;  // valid columns from the first block on
 };
 
 void ScalarKernel(const Span& s, size_t m) {
@@ -51,10 +54,12 @@ void ScalarKernel(const Span& s, size_t m) {
       const int32_t a0 = a[2 * p];
       const int32_t a1 = p < s.pairs ? a[2 * p + 1] : 0;
       const int16_t* w = s.w + p * 2 * kBlock;
-      for (size_t j = 0; j < kBlock; ++j) sum[j] += static_cast<uint32_t>(a0 * w[2 * j] + a1 * w[2 * j + 1]);
+      for (size_t j = 0; j < kBlock; ++j)
+        sum[j] += static_cast<uint32_t>(a0 * w[2 * j] + a1 * w[2 * j + 1]);
     }
     for (size_t j = 0; j < std::min(s.columns, kBlock); ++j) {
-      s.acc[i * s.ldc + j] = static_cast<int32_t>(static_cast<uint32_t>(s.acc[i * s.ldc + j]) + sum[j]);
+      s.acc[i * s.ldc + j] =
+          static_cast<int32_t>(static_cast<uint32_t>(s.acc[i * s.ldc + j]) + sum[j]);
     }
   }
 }
@@ -98,41 +103,45 @@ OCTILE_AVX2 void Avx2Kernel(const Span& s) {
   }
 }
 
-__mmask16 ColumnMask(size_t valid) { return valid >= 16 ? 0xffff : static_cast<__mmask16>((1u << valid) - 1); }
+__mmask16 ColumnMask(size_t valid) {
+  return valid >= 16 ? 0xffff : static_cast<__mmask16>((1u << valid) - 1);
+}
 
-#define OCTILE_WIDE_KERNEL(NAME, TARGET, MULTIPLY_ADD)                                                             \
-  template <int M, int V>                                                                                          \
-  TARGET void NAME(const Span& s) {                                                                                \
-    __m512i sum[M][V];                                                                                             \
-    const int16_t* a[M];                                                                                           \
-    for (int i = 0; i < M; ++i) {                                                                                  \
-      a[i] = s.rows[i] + s.offset;                                                                                 \
-      for (int v = 0; v < V; ++v) sum[i][v] = _mm512_setzero_si512();                                              \
-    }                                                                                                              \
-    const int16_t* w = s.w;                                                                                        \
-    for (size_t p = 0; p < s.pairs; ++p, w += 2 * kBlock) {                                                        \
-      __m512i weights[V];                                                                                          \
-      for (int v = 0; v < V; ++v) weights[v] = _mm512_loadu_si512(w + v * s.block_stride);                         \
-      for (int i = 0; i < M; ++i) {                                                                                \
-        const __m512i pair = _mm512_set1_epi32(LoadPair(a[i] + 2 * p));                                            \
-        for (int v = 0; v < V; ++v) sum[i][v] = MULTIPLY_ADD(sum[i][v], pair, weights[v]);                         \
-      }                                                                                                            \
-    }                                                                                                              \
-    if (s.odd) {                                                                                                   \
-      for (int v = 0; v < V; ++v) {                                                                                \
-        const __m512i weights = _mm512_loadu_si512(w + v * s.block_stride);                                        \
-        for (int i = 0; i < M; ++i) {                                                                              \
-          sum[i][v] = MULTIPLY_ADD(sum[i][v], _mm512_set1_epi32(LoadLast(a[i] + 2 * s.pairs)), weights);           \
-        }                                                                                                          \
-      }                                                                                                            \
-    }                                                                                                              \
-    for (int v = 0; v < V; ++v) {                                                                                  \
-      const __mmask16 mask = ColumnMask(s.columns - v * kBlock);                                                   \
-      for (int i = 0; i < M; ++i) {                                                                                \
-        int32_t* c = s.acc + i * s.ldc + v * kBlock;                                                               \
-        _mm512_mask_storeu_epi32(c, mask, _mm512_add_epi32(_mm512_maskz_loadu_epi32(mask, c), sum[i][v]));         \
-      }                                                                                                            \
-    }                                                                                                              \
+#define OCTILE_WIDE_KERNEL(NAME, TARGET, MULTIPLY_ADD)                                            \
+  template <int M, int V>                                                                         \
+  TARGET void NAME(const Span& s) {                                                               \
+    __m512i sum[M][V];                                                                            \
+    const int16_t* a[M];                                                                          \
+    for (int i = 0; i < M; ++i) {                                                                 \
+      a[i] = s.rows[i] + s.offset;                                                                \
+      for (int v = 0; v < V; ++v) sum[i][v] = _mm512_setzero_si512();                             \
+    }                                                                                             \
+    const int16_t* w = s.w;                                                                       \
+    for (size_t p = 0; p < s.pairs; ++p, w += 2 * kBlock) {                                       \
+      __m512i weights[V];                                                                         \
+      for (int v = 0; v < V; ++v) weights[v] = _mm512_loadu_si512(w + v * s.block_stride);        \
+      for (int i = 0; i < M; ++i) {                                                               \
+        const __m512i pair = _mm512_set1_epi32(LoadPair(a[i] + 2 * p));                           \
+        for (int v = 0; v < V; ++v) sum[i][v] = MULTIPLY_ADD(sum[i][v], pair, weights[v]);        \
+      }                                                                                           \
+    }                                                                                             \
+    if (s.odd) {                                                                                  \
+      for (int v = 0; v < V; ++v) {                                                               \
+        const __m512i weights = _mm512_loadu_si512(w + v * s.block_stride);                       \
+        for (int i = 0; i < M; ++i) {                                                             \
+          sum[i][v] =                                                                             \
+              MULTIPLY_ADD(sum[i][v], _mm512_set1_epi32(LoadLast(a[i] + 2 * s.pairs)), weights);  \
+        }                                                                                         \
+      }                                                                                           \
+    }                                                                                             \
+    for (int v = 0; v < V; ++v) {                                                                 \
+      const __mmask16 mask = ColumnMask(s.columns - v * kBlock);                                  \
+      for (int i = 0; i < M; ++i) {                                                               \
+        int32_t* c = s.acc + i * s.ldc + v * kBlock;                                              \
+        _mm512_mask_storeu_epi32(c, mask,                                                         \
+                                 _mm512_add_epi32(_mm512_maskz_loadu_epi32(mask, c), sum[i][v])); \
+      }                                                                                           \
+    }                                                                                             \
   }
 
 OCTILE_AVX512 inline __m512i MultiplyAdd512(__m512i sum, __m512i a, __m512i w) {
@@ -161,23 +170,31 @@ constexpr std::pair<size_t, Kernel> kAvx2Kernels[] = {
     {6, Avx2Kernel<6>}, {4, Avx2Kernel<4>}, {2, Avx2Kernel<2>}, {1, Avx2Kernel<1>}};
 constexpr std::pair<size_t, Kernel> kAvx512One[] = {
     {12, Avx512Kernel<12, 1>}, {4, Avx512Kernel<4, 1>}, {1, Avx512Kernel<1, 1>}};
-constexpr std::pair<size_t, Kernel> kAvx512Two[] = {
-    {12, Avx512Kernel<12, 2>}, {8, Avx512Kernel<8, 2>}, {4, Avx512Kernel<4, 2>}, {2, Avx512Kernel<2, 2>}, {1, Avx512Kernel<1, 2>}};
-constexpr std::pair<size_t, Kernel> kVnniOne[] = {{12, VnniKernel<12, 1>}, {4, VnniKernel<4, 1>}, {1, VnniKernel<1, 1>}};
-constexpr std::pair<size_t, Kernel> kVnniTwo[] = {
-    {12, VnniKernel<12, 2>}, {8, VnniKernel<8, 2>}, {4, VnniKernel<4, 2>}, {2, VnniKernel<2, 2>}, {1, VnniKernel<1, 2>}};
+constexpr std::pair<size_t, Kernel> kAvx512Two[] = {{12, Avx512Kernel<12, 2>},
+                                                    {8, Avx512Kernel<8, 2>},
+                                                    {4, Avx512Kernel<4, 2>},
+                                                    {2, Avx512Kernel<2, 2>},
+                                                    {1, Avx512Kernel<1, 2>}};
+constexpr std::pair<size_t, Kernel> kVnniOne[] = {
+    {12, VnniKernel<12, 1>}, {4, VnniKernel<4, 1>}, {1, VnniKernel<1, 1>}};
+constexpr std::pair<size_t, Kernel> kVnniTwo[] = {{12, VnniKernel<12, 2>},
+                                                  {8, VnniKernel<8, 2>},
+                                                  {4, VnniKernel<4, 2>},
+                                                  {2, VnniKernel<2, 2>},
+                                                  {1, VnniKernel<1, 2>}};
 
 // ---- Requantize, add, multiply on rows: 16 or 8 at a time, the rest through the scalar form ----
 
-OCTILE_AVX512 size_t RequantizeRow512(const int32_t* acc, size_t count, const uint32_t* mult, size_t stride, int zy,
-                                      CodeRange range, uint8_t* y) {
+OCTILE_AVX512 size_t RequantizeRow512(const int32_t* acc, size_t count, const uint32_t* mult,
+                                      size_t stride, int zy, CodeRange range, uint8_t* y) {
   const __m512 lo = _mm512_set1_ps(static_cast<float>(range.lo - zy));
   const __m512 hi = _mm512_set1_ps(static_cast<float>(range.hi - zy));
   const __m512i zero_point = _mm512_set1_epi32(zy);
   const __m512 common = _mm512_set1_ps(BitsFloat(mult[0]));
   size_t i = 0;
   for (; i + 16 <= count; i += 16) {
-    const __m512 m = stride == 0 ? common : _mm512_loadu_ps(reinterpret_cast<const float*>(mult) + i);
+    const __m512 m =
+        stride == 0 ? common : _mm512_loadu_ps(reinterpret_cast<const float*>(mult) + i);
     const __m512 value = _mm512_cvtepi32_ps(_mm512_loadu_si512(acc + i));
     const __m512 clamped = _mm512_min_ps(_mm512_max_ps(_mm512_mul_ps(value, m), lo), hi);
     const __m512i code = _mm512_add_epi32(_mm512_cvtps_epi32(clamped), zero_point);
@@ -188,8 +205,9 @@ OCTILE_AVX512 size_t RequantizeRow512(const int32_t* acc, size_t count, const ui
 
 // The low bytes of eight 32-bit lanes.
 OCTILE_AVX2 inline void StoreLowBytes(__m256i code, uint8_t* y) {
-  const __m256i pick = _mm256_setr_epi8(0, 4, 8, 12, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, 0, 4, 8, 12, -1, -1, -1, -1,
-                                        -1, -1, -1, -1, -1, -1, -1, -1);
+  const __m256i pick =
+      _mm256_setr_epi8(0, 4, 8, 12, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, 0, 4, 8, 12, -1,
+                       -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1);
   const __m256i bytes = _mm256_shuffle_epi8(code, pick);
   const int32_t low = _mm_cvtsi128_si32(_mm256_castsi256_si128(bytes));
   const int32_t high = _mm_cvtsi128_si32(_mm256_extracti128_si256(bytes, 1));
@@ -197,16 +215,18 @@ OCTILE_AVX2 inline void StoreLowBytes(__m256i code, uint8_t* y) {
   std::memcpy(y + 4, &high, 4);
 }
 
-OCTILE_AVX2 size_t RequantizeRow256(const int32_t* acc, size_t count, const uint32_t* mult, size_t stride, int zy,
-                                    CodeRange range, uint8_t* y) {
+OCTILE_AVX2 size_t RequantizeRow256(const int32_t* acc, size_t count, const uint32_t* mult,
+                                    size_t stride, int zy, CodeRange range, uint8_t* y) {
   const __m256 lo = _mm256_set1_ps(static_cast<float>(range.lo - zy));
   const __m256 hi = _mm256_set1_ps(static_cast<float>(range.hi - zy));
   const __m256i zero_point = _mm256_set1_epi32(zy);
   const __m256 common = _mm256_set1_ps(BitsFloat(mult[0]));
   size_t i = 0;
   for (; i + 8 <= count; i += 8) {
-    const __m256 m = stride == 0 ? common : _mm256_loadu_ps(reinterpret_cast<const float*>(mult) + i);
-    const __m256 value = _mm256_cvtepi32_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(acc + i)));
+    const __m256 m =
+        stride == 0 ? common : _mm256_loadu_ps(reinterpret_cast<const float*>(mult) + i);
+    const __m256 value =
+        _mm256_cvtepi32_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(acc + i)));
     const __m256 clamped = _mm256_min_ps(_mm256_max_ps(_mm256_mul_ps(value, m), lo), hi);
     StoreLowBytes(_mm256_add_epi32(_mm256_cvtps_epi32(clamped), zero_point), y + i);
   }
@@ -214,15 +234,17 @@ OCTILE_AVX2 size_t RequantizeRow256(const int32_t* acc, size_t count, const uint
 }
 
 inline bool IsSigned(CodeRange type) { return type.lo < 0; }
-inline int CodeOf(uint8_t byte, CodeRange type) { return IsSigned(type) ? static_cast<int8_t>(byte) : byte; }
+inline int CodeOf(uint8_t byte, CodeRange type) {
+  return IsSigned(type) ? static_cast<int8_t>(byte) : byte;
+}
 
 OCTILE_AVX2 inline __m256i LoadCodes256(const uint8_t* p, bool is_signed) {
   const __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p));
   return is_signed ? _mm256_cvtepi8_epi32(bytes) : _mm256_cvtepu8_epi32(bytes);
 }
 
-OCTILE_AVX2 size_t AddRow256(const uint8_t* a, bool a_signed, const uint8_t* b, bool b_signed, size_t count,
-                             const AddConstants& c, CodeRange range, uint8_t* y) {
+OCTILE_AVX2 size_t AddRow256(const uint8_t* a, bool a_signed, const uint8_t* b, bool b_signed,
+                             size_t count, const AddConstants& c, CodeRange range, uint8_t* y) {
   const __m256 ra = _mm256_set1_ps(c.ra);
   const __m256 rb = _mm256_set1_ps(c.rb);
   const __m256 f = _mm256_set1_ps(c.f);
@@ -238,8 +260,9 @@ OCTILE_AVX2 size_t AddRow256(const uint8_t* a, bool a_signed, const uint8_t* b, 
   return i;
 }
 
-OCTILE_AVX2 size_t MulRow256(const uint8_t* a, bool a_signed, int za, const uint8_t* b, bool b_signed, int zb, size_t count,
-                             float r, int zc, CodeRange range, uint8_t* y) {
+OCTILE_AVX2 size_t MulRow256(const uint8_t* a, bool a_signed, int za, const uint8_t* b,
+                             bool b_signed, int zb, size_t count, float r, int zc, CodeRange range,
+                             uint8_t* y) {
   const __m256i vza = _mm256_set1_epi32(za);
   const __m256i vzb = _mm256_set1_epi32(zb);
   const __m256 vr = _mm256_set1_ps(r);
@@ -259,7 +282,8 @@ OCTILE_AVX2 size_t MulRow256(const uint8_t* a, bool a_signed, int za, const uint
 
 // ---- Depthwise: one product per 32-bit lane, the other half of the pair multiplied by zero ----
 
-OCTILE_AVX512 size_t Depthwise512(const int16_t* const* rows, size_t taps, const int16_t* w, size_t channels, int32_t* acc) {
+OCTILE_AVX512 size_t Depthwise512(const int16_t* const* rows, size_t taps, const int16_t* w,
+                                  size_t channels, int32_t* acc) {
   size_t c = 0;
   for (; c + 32 <= channels; c += 32) {
     __m512i sum0 = _mm512_loadu_si512(acc + c);
@@ -267,10 +291,14 @@ OCTILE_AVX512 size_t Depthwise512(const int16_t* const* rows, size_t taps, const
     for (size_t t = 0; t < taps; ++t) {
       const int16_t* a = rows[t] + c;
       const int16_t* k = w + t * channels + c;
-      const __m512i a0 = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(a)));
-      const __m512i a1 = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(a + 16)));
-      const __m512i k0 = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(k)));
-      const __m512i k1 = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(k + 16)));
+      const __m512i a0 =
+          _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(a)));
+      const __m512i a1 =
+          _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(a + 16)));
+      const __m512i k0 =
+          _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(k)));
+      const __m512i k1 =
+          _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(k + 16)));
       sum0 = _mm512_add_epi32(sum0, _mm512_madd_epi16(a0, k0));
       sum1 = _mm512_add_epi32(sum1, _mm512_madd_epi16(a1, k1));
     }
@@ -280,14 +308,16 @@ OCTILE_AVX512 size_t Depthwise512(const int16_t* const* rows, size_t taps, const
   return c;
 }
 
-OCTILE_AVX2 size_t Depthwise256(const int16_t* const* rows, size_t taps, const int16_t* w, size_t channels, size_t begin,
-                                int32_t* acc) {
+OCTILE_AVX2 size_t Depthwise256(const int16_t* const* rows, size_t taps, const int16_t* w,
+                                size_t channels, size_t begin, int32_t* acc) {
   size_t c = begin;
   for (; c + 8 <= channels; c += 8) {
     __m256i sum = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(acc + c));
     for (size_t t = 0; t < taps; ++t) {
-      const __m256i a = _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(rows[t] + c)));
-      const __m256i k = _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(w + t * channels + c)));
+      const __m256i a =
+          _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(rows[t] + c)));
+      const __m256i k = _mm256_cvtepu16_epi32(
+          _mm_loadu_si128(reinterpret_cast<const __m128i*>(w + t * channels + c)));
       sum = _mm256_add_epi32(sum, _mm256_madd_epi16(a, k));
     }
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(acc + c), sum);
@@ -299,11 +329,13 @@ OCTILE_AVX2 size_t Depthwise256(const int16_t* const* rows, size_t taps, const i
 
 Isa BestIsa() {
   static const Isa best = [] {
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
-        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("fma")) {
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+        __builtin_cpu_supports("fma")) {
       return __builtin_cpu_supports("avx512vnni") ? Isa::kAvx512Vnni : Isa::kAvx512;
     }
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? Isa::kAvx2 : Isa::kScalar;
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? Isa::kAvx2
+                                                                           : Isa::kScalar;
   }();
   return best;
 }
@@ -332,13 +364,18 @@ void WidenS8(const int8_t* src, size_t count, int zero_point, int16_t* dst) {
   for (size_t i = 0; i < count; ++i) dst[i] = static_cast<int16_t>(src[i] - z);
 }
 
-void PackedWeights::Free::operator()(int16_t* p) const { ::operator delete[](p, std::align_val_t{64}); }
+void PackedWeights::Free::operator()(int16_t* p) const {
+  ::operator delete[](p, std::align_val_t{64});
+}
 
-PackedWeights::PackedWeights(const int16_t* w, size_t k, size_t n, size_t row_stride, size_t col_stride) : k_(k), n_(n) {
+PackedWeights::PackedWeights(const int16_t* w, size_t k, size_t n, size_t row_stride,
+                             size_t col_stride)
+    : k_(k), n_(n) {
   const size_t pairs = (k + 1) / 2;
   const size_t blocks = (n + kBlock - 1) / kBlock;
   const size_t size = std::max<size_t>(1, pairs * blocks * 2 * kBlock);
-  data_.reset(static_cast<int16_t*>(::operator new[](size * sizeof(int16_t), std::align_val_t{64})));
+  data_.reset(
+      static_cast<int16_t*>(::operator new[](size * sizeof(int16_t), std::align_val_t{64})));
   std::fill_n(data_.get(), size, int16_t{0});
   for (size_t block = 0; block < blocks; ++block) {
     int16_t* base = data_.get() + block * pairs * 2 * kBlock;
@@ -351,7 +388,8 @@ PackedWeights::PackedWeights(const int16_t* w, size_t k, size_t n, size_t row_st
   }
 }
 
-void GemmI16Rows(const int16_t* const* rows, size_t m, const PackedWeights& w, int32_t* acc, size_t ldc, Isa wanted) {
+void GemmI16Rows(const int16_t* const* rows, size_t m, const PackedWeights& w, int32_t* acc,
+                 size_t ldc, Isa wanted) {
   const Isa isa = Available(wanted);
   const size_t pairs = (w.k() + 1) / 2;
   const size_t full_pairs = w.k() / 2;
@@ -389,7 +427,8 @@ void GemmI16Rows(const int16_t* const* rows, size_t m, const PackedWeights& w, i
   }
 }
 
-void GemmI16(const int16_t* a, size_t lda, size_t m, const PackedWeights& w, int32_t* acc, size_t ldc, Isa isa) {
+void GemmI16(const int16_t* a, size_t lda, size_t m, const PackedWeights& w, int32_t* acc,
+             size_t ldc, Isa isa) {
   // Row pointers in groups, so that nothing is allocated; a multiple of every kernel's rows.
   constexpr size_t kGroup = 16 * kMaxRows;
   const int16_t* rows[kGroup];
@@ -400,20 +439,22 @@ void GemmI16(const int16_t* a, size_t lda, size_t m, const PackedWeights& w, int
   }
 }
 
-void DepthwiseI16(const int16_t* const* rows, size_t taps, const int16_t* w, size_t channels, int32_t* acc, Isa wanted) {
+void DepthwiseI16(const int16_t* const* rows, size_t taps, const int16_t* w, size_t channels,
+                  int32_t* acc, Isa wanted) {
   const Isa isa = Available(wanted);
   size_t c = 0;
   if (isa >= Isa::kAvx512) c = Depthwise512(rows, taps, w, channels, acc);
   if (isa >= Isa::kAvx2) c = Depthwise256(rows, taps, w, channels, c, acc);
   for (; c < channels; ++c) {
     uint32_t sum = static_cast<uint32_t>(acc[c]);
-    for (size_t t = 0; t < taps; ++t) sum += static_cast<uint32_t>(rows[t][c] * w[t * channels + c]);
+    for (size_t t = 0; t < taps; ++t)
+      sum += static_cast<uint32_t>(rows[t][c] * w[t * channels + c]);
     acc[c] = static_cast<int32_t>(sum);
   }
 }
 
-void RequantizeRow(const int32_t* acc, size_t count, const uint32_t* mult, size_t mult_stride, int zy, CodeRange range,
-                   uint8_t* y, Isa wanted) {
+void RequantizeRow(const int32_t* acc, size_t count, const uint32_t* mult, size_t mult_stride,
+                   int zy, CodeRange range, uint8_t* y, Isa wanted) {
   if (count == 0) return;
   const Isa isa = Available(wanted);
   size_t i = 0;
@@ -423,27 +464,31 @@ void RequantizeRow(const int32_t* acc, size_t count, const uint32_t* mult, size_
     i = RequantizeRow256(acc, count, mult, mult_stride, zy, range, y);
   }
   for (; i < count; ++i) {
-    y[i] = static_cast<uint8_t>(fp::Requantize(acc[i], BitsFloat(mult[i * mult_stride]), zy, range));
+    y[i] =
+        static_cast<uint8_t>(fp::Requantize(acc[i], BitsFloat(mult[i * mult_stride]), zy, range));
   }
 }
 
 void AddRow(const uint8_t* a, CodeRange a_type, const uint8_t* b, CodeRange b_type, size_t count,
             const AddConstants& constants, CodeRange range, uint8_t* y, Isa wanted) {
   size_t i = 0;
-  if (Available(wanted) >= Isa::kAvx2) i = AddRow256(a, IsSigned(a_type), b, IsSigned(b_type), count, constants, range, y);
+  if (Available(wanted) >= Isa::kAvx2)
+    i = AddRow256(a, IsSigned(a_type), b, IsSigned(b_type), count, constants, range, y);
   for (; i < count; ++i) {
-    y[i] = static_cast<uint8_t>(fp::Add(CodeOf(a[i], a_type), CodeOf(b[i], b_type), constants, range));
+    y[i] =
+        static_cast<uint8_t>(fp::Add(CodeOf(a[i], a_type), CodeOf(b[i], b_type), constants, range));
   }
 }
 
-void MulRow(const uint8_t* a, CodeRange a_type, int za, const uint8_t* b, CodeRange b_type, int zb, size_t count, float r,
-            int zc, CodeRange range, uint8_t* y, Isa wanted) {
+void MulRow(const uint8_t* a, CodeRange a_type, int za, const uint8_t* b, CodeRange b_type, int zb,
+            size_t count, float r, int zc, CodeRange range, uint8_t* y, Isa wanted) {
   size_t i = 0;
   if (Available(wanted) >= Isa::kAvx2) {
     i = MulRow256(a, IsSigned(a_type), za, b, IsSigned(b_type), zb, count, r, zc, range, y);
   }
   for (; i < count; ++i) {
-    y[i] = static_cast<uint8_t>(fp::Mul((CodeOf(a[i], a_type) - za) * (CodeOf(b[i], b_type) - zb), r, zc, range));
+    y[i] = static_cast<uint8_t>(
+        fp::Mul((CodeOf(a[i], a_type) - za) * (CodeOf(b[i], b_type) - zb), r, zc, range));
   }
 }
 

@@ -1,10 +1,10 @@
 #include "octile/numerics/constants.h"
 
+#include <fmt/format.h>
+
 #include <cmath>
 #include <cstring>
 #include <limits>
-
-#include <fmt/format.h>
 
 #include "octile/numerics/fp.h"
 
@@ -24,15 +24,18 @@ int32_t SaturateToInt32(float v) {
 
 Expected<float> CheckedMultiplier(float m) {
   if (!std::isfinite(m) || m < 0) {
-    return Fail(ErrorCode::kModel, fmt::format("the multiplier {} of its scales is negative or not finite", m));
+    return Fail(ErrorCode::kModel,
+                fmt::format("the multiplier {} of its scales is negative or not finite", m));
   }
   return m;
 }
 
-// Order-preserving bijection between fp32 numbers (without NaN) and integers; -0 and +0 are neighbours.
+// Order-preserving bijection between fp32 numbers (without NaN) and integers; -0 and +0 are
+// neighbours.
 int64_t ToOrdinal(float v) {
   const uint32_t bits = FloatBits(v);
-  return (bits & 0x80000000u) ? -static_cast<int64_t>(bits & 0x7fffffffu) - 1 : static_cast<int64_t>(bits);
+  return (bits & 0x80000000u) ? -static_cast<int64_t>(bits & 0x7fffffffu) - 1
+                              : static_cast<int64_t>(bits);
 }
 float FromOrdinal(int64_t ordinal) {
   return ordinal < 0 ? BitsFloat(static_cast<uint32_t>(-(ordinal + 1)) | 0x80000000u)
@@ -44,14 +47,17 @@ float FromOrdinal(int64_t ordinal) {
 Status CheckActivationScale(float scale, const char* what) {
   if (!IsPositiveNormal(FloatBits(scale))) {
     return Fail(ErrorCode::kModel,
-                fmt::format("the {} scale is {}; a scale must be a positive, finite, normal number", what, scale));
+                fmt::format("the {} scale is {}; a scale must be a positive, finite, normal number",
+                            what, scale));
   }
   return {};
 }
 
 Status CheckWeightScale(float scale, const char* what) {
   if (!std::isfinite(scale) || scale < 0) {
-    return Fail(ErrorCode::kModel, fmt::format("the {} scale is {}; it must not be negative and must be finite", what, scale));
+    return Fail(
+        ErrorCode::kModel,
+        fmt::format("the {} scale is {}; it must not be negative and must be finite", what, scale));
   }
   return {};
 }
@@ -72,7 +78,9 @@ Expected<float> ConvMultiplier(float sx, float sw, float sy) {
 
 Expected<float> GemmMultiplier(float alpha, float sa, float sb, float sy) {
   if (!std::isfinite(alpha) || alpha < 0) {
-    return Fail(ErrorCode::kModel, fmt::format("alpha is {}; a quantized Gemm needs it finite and not negative", alpha));
+    return Fail(
+        ErrorCode::kModel,
+        fmt::format("alpha is {}; a quantized Gemm needs it finite and not negative", alpha));
   }
   OCTILE_RETURN_IF_ERROR(CheckActivationScale(sa, "input A"));
   OCTILE_RETURN_IF_ERROR(CheckWeightScale(sb, "input B"));
@@ -101,7 +109,8 @@ Expected<std::vector<uint32_t>> ConvMultipliers(float sx, std::span<const float>
   return result;
 }
 
-Expected<std::vector<uint32_t>> GemmMultipliers(float alpha, float sa, std::span<const float> sb, float sy) {
+Expected<std::vector<uint32_t>> GemmMultipliers(float alpha, float sa, std::span<const float> sb,
+                                                float sy) {
   std::vector<uint32_t> result;
   result.reserve(sb.size());
   for (float s : sb) {
@@ -124,9 +133,11 @@ int32_t GemmBiasFromFloat(float bias, float alpha, float sa, float sb) {
 }
 
 bool BiasScaleAccepted(float bias_scale, float sx, float sw) {
-  // The comparison itself is in fp64: the one per cent is a threshold of plausibility, not arithmetic of the network.
+  // The comparison itself is in fp64: the one per cent is a threshold of plausibility, not
+  // arithmetic of the network.
   const double expected = sx * sw;
-  return std::isfinite(bias_scale) && std::abs(static_cast<double>(bias_scale) - expected) <= 0.01 * expected;
+  return std::isfinite(bias_scale) &&
+         std::abs(static_cast<double>(bias_scale) - expected) <= 0.01 * expected;
 }
 
 int32_t BiasFromQuantized(int32_t bias, int32_t zero_point, float bias_scale, float sx, float sw) {
@@ -144,7 +155,9 @@ Expected<AddConstants> MakeAddConstants(float sa, int za, float sb, int zb, floa
   const float zero_b = c.rb * static_cast<float>(zb);
   c.f = static_cast<float>(zc) - std::fma(c.ra, static_cast<float>(za), zero_b);
   if (!std::isfinite(c.ra) || !std::isfinite(c.rb) || !std::isfinite(c.f)) {
-    return Fail(ErrorCode::kModel, fmt::format("the input scales {} and {} are too large for the output scale {}", sa, sb, sc));
+    return Fail(ErrorCode::kModel,
+                fmt::format("the input scales {} and {} are too large for the output scale {}", sa,
+                            sb, sc));
   }
   return c;
 }
@@ -152,7 +165,8 @@ Expected<AddConstants> MakeAddConstants(float sa, int za, float sb, int zb, floa
 bool SupportedAddConstants(const AddConstants& c) {
   const auto ratio_ok = [](float r) { return r >= 0x1p-40f && r <= 0x1p20f; };
   const float magnitude = std::abs(c.f);
-  return ratio_ok(c.ra) && ratio_ok(c.rb) && (magnitude == 0 || (magnitude >= 0x1p-64f && magnitude < 0x1p30f));
+  return ratio_ok(c.ra) && ratio_ok(c.rb) &&
+         (magnitude == 0 || (magnitude >= 0x1p-64f && magnitude < 0x1p30f));
 }
 
 Expected<float> MulRatio(float sa, float sb, float sc) {
@@ -162,7 +176,9 @@ Expected<float> MulRatio(float sa, float sb, float sc) {
   const float product = sa * sb;
   const float r = product / sc;
   if (!std::isfinite(r)) {
-    return Fail(ErrorCode::kModel, fmt::format("the input scales {} and {} are too large for the output scale {}", sa, sb, sc));
+    return Fail(ErrorCode::kModel,
+                fmt::format("the input scales {} and {} are too large for the output scale {}", sa,
+                            sb, sc));
   }
   if (r < 0x1p-40f) return 0.0f;
   return r > 0x1p20f ? 0x1p20f : r;
@@ -171,20 +187,25 @@ Expected<float> MulRatio(float sa, float sb, float sc) {
 Expected<std::array<float, 256>> AverageTerms(float sx, int zx, CodeRange range) {
   OCTILE_RETURN_IF_ERROR(CheckActivationScale(sx, "input"));
   std::array<float, 256> terms{};
-  for (int i = 0; i < 256 && range.lo + i <= range.hi; ++i) terms[i] = fp::Dequantize(range.lo + i, zx, sx);
+  for (int i = 0; i < 256 && range.lo + i <= range.hi; ++i)
+    terms[i] = fp::Dequantize(range.lo + i, zx, sx);
   return terms;
 }
 
-Expected<std::array<float, 255>> AverageThresholds(float sy, int zy, int64_t count, CodeRange range) {
+Expected<std::array<float, 255>> AverageThresholds(float sy, int zy, int64_t count,
+                                                   CodeRange range) {
   OCTILE_RETURN_IF_ERROR(CheckActivationScale(sy, "output"));
   if (count < 1) return Fail(ErrorCode::kModel, fmt::format("an average over {} elements", count));
   if (range.hi - range.lo > 255 || range.hi < range.lo) {
-    return Fail(ErrorCode::kModel, fmt::format("the output codes {}..{} are not those of an 8-bit type", range.lo, range.hi));
+    return Fail(
+        ErrorCode::kModel,
+        fmt::format("the output codes {}..{} are not those of an 8-bit type", range.lo, range.hi));
   }
   constexpr float kInfinity = std::numeric_limits<float>::infinity();
   std::array<float, 255> thresholds;
   thresholds.fill(kInfinity);
-  // Each rounding is monotone, so the code is a monotone function of the sum: bisect over the ordered fp32 numbers.
+  // Each rounding is monotone, so the code is a monotone function of the sum: bisect over the
+  // ordered fp32 numbers.
   int64_t below = ToOrdinal(-kInfinity);
   for (int i = 0; range.lo + 1 + i <= range.hi; ++i) {
     int64_t low = below;
@@ -207,7 +228,8 @@ Expected<std::array<float, 255>> AverageThresholds(float sy, int zy, int64_t cou
 
 Expected<QuantParams> DynamicQuantParams(float min, float max) {
   if (!std::isfinite(min) || !std::isfinite(max)) {
-    return Fail(ErrorCode::kModel, fmt::format("dynamic quantization of values from {} to {}", min, max));
+    return Fail(ErrorCode::kModel,
+                fmt::format("dynamic quantization of values from {} to {}", min, max));
   }
   min = min > 0 ? 0.0f : min;
   max = max < 0 ? 0.0f : max;

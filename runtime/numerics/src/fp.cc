@@ -7,7 +7,8 @@
 namespace octile::numerics::fp {
 namespace {
 
-// sat(RN(v)) for finite or infinite v. Clamping first is equal, because the bounds are integers, and keeps the cast defined.
+// sat(RN(v)) for finite or infinite v. Clamping first is equal, because the bounds are integers,
+// and keeps the cast defined.
 int RoundToRange(float v, CodeRange range) {
   v = std::max(v, static_cast<float>(range.lo));
   v = std::min(v, static_cast<float>(range.hi));
@@ -31,7 +32,8 @@ int Quantize(float x, float s, int z, CodeRange range) {
 
 float Dequantize(int32_t q, int32_t z, float s) {
   // The difference of two int32 wraps as in ONNX Runtime; for codes of 8 and 16 bits it is exact.
-  const int32_t difference = static_cast<int32_t>(static_cast<uint32_t>(q) - static_cast<uint32_t>(z));
+  const int32_t difference =
+      static_cast<int32_t>(static_cast<uint32_t>(q) - static_cast<uint32_t>(z));
   return static_cast<float>(difference) * s;
 }
 
@@ -54,7 +56,8 @@ int AverageFromSum(float sum, int64_t count, float sy, int zy, CodeRange range) 
   return RoundToRange(shifted, range);
 }
 
-int AverageWindow(std::span<const int> codes, float sx, int zx, int64_t count, float sy, int zy, CodeRange range) {
+int AverageWindow(std::span<const int> codes, float sx, int zx, int64_t count, float sy, int zy,
+                  CodeRange range) {
   float sum = 0;
   for (int code : codes) sum = sum + Dequantize(code, zx, sx);
   return AverageFromSum(sum, count, sy, zy, range);
@@ -65,19 +68,23 @@ int Rescale(int q, float sx, int zx, float sy, int zy, CodeRange range) {
 }
 
 std::array<float, 256> QSoftmaxTable(float sx, int64_t length) {
-  // The greatest exponent is chosen so that the sum of `length` entries stays finite, with a reserve of e^5.
+  // The greatest exponent is chosen so that the sum of `length` entries stays finite, with a
+  // reserve of e^5.
   const float elements = static_cast<float>(std::max<int64_t>(length, 1));
-  const double headroom = std::log(static_cast<double>(std::numeric_limits<float>::max() / elements));
-  const double shift = std::max(0.0, headroom - 5.0) / static_cast<double>(sx);
+  // That logarithm is in fp32 (in fp64 one tie-heavy output of forty differs from ONNX Runtime),
+  // everything after it in fp64.
+  const float headroom = std::log(std::numeric_limits<float>::max() / elements);
+  const double shift = std::max(0.0, static_cast<double>(headroom) - 5.0) / static_cast<double>(sx);
   std::array<float, 256> table;
   for (int i = 0; i < 256; ++i) {
-    table[i] = static_cast<float>(std::exp((static_cast<double>(i) - 255 + shift) * static_cast<double>(sx)));
+    table[i] = static_cast<float>(
+        std::exp((static_cast<double>(i) - 255 + shift) * static_cast<double>(sx)));
   }
   return table;
 }
 
-void QSoftmaxRow(const int* x, int* y, int64_t length, int64_t stride, const std::array<float, 256>& table, float sy, int zy,
-                 CodeRange range) {
+void QSoftmaxRow(const int* x, int* y, int64_t length, int64_t stride,
+                 const std::array<float, 256>& table, float sy, int zy, CodeRange range) {
   if (length <= 0) return;
   int greatest = x[0];
   for (int64_t i = 1; i < length; ++i) greatest = std::max(greatest, x[i * stride]);

@@ -13,7 +13,9 @@ float Rounded(F f, float x) {
   return static_cast<float>(f(static_cast<double>(x)));
 }
 
-double SoftplusF64(double x) { return x > 0 ? x + std::log1p(std::exp(-x)) : std::log1p(std::exp(x)); }
+double SoftplusF64(double x) {
+  return x > 0 ? x + std::log1p(std::exp(-x)) : std::log1p(std::exp(x));
+}
 
 constexpr double kSqrtHalf = 0.70710678118654752440;
 constexpr double kSqrtTwoOverPi = 0.79788456080286535588;
@@ -30,7 +32,8 @@ float Sigmoid(float x) {
   }
   p = p * x;
   float q = std::fma(square, 6.10247389755681e-13f, 5.76102136993427e-09f);
-  for (float coefficient : {6.29106785017040e-06f, 1.70198817374094e-03f, 1.16817656904453e-01f, 9.93151921023180e-01f}) {
+  for (float coefficient : {6.29106785017040e-06f, 1.70198817374094e-03f, 1.16817656904453e-01f,
+                            9.93151921023180e-01f}) {
     q = std::fma(q, square, coefficient);
   }
   const float quotient = p / q;
@@ -43,13 +46,14 @@ float Tanh(float x) {
   x = x < -9.0f ? -9.0f : (x > 9.0f ? 9.0f : x);
   const float square = x * x;
   float p = std::fma(square, -2.76076847742355e-16f, 2.00018790482477e-13f);
-  for (float coefficient : {-8.60467152213735e-11f, 5.12229709037114e-08f, 1.48572235717979e-05f, 6.37261928875436e-04f,
-                            4.89352455891786e-03f}) {
+  for (float coefficient : {-8.60467152213735e-11f, 5.12229709037114e-08f, 1.48572235717979e-05f,
+                            6.37261928875436e-04f, 4.89352455891786e-03f}) {
     p = std::fma(p, square, coefficient);
   }
   p = p * x;
   float q = std::fma(square, 1.19825839466702e-06f, 1.18534705686654e-04f);
-  for (float coefficient : {2.26843463243900e-03f, 4.89352518554385e-03f}) q = std::fma(q, square, coefficient);
+  for (float coefficient : {2.26843463243900e-03f, 4.89352518554385e-03f})
+    q = std::fma(q, square, coefficient);
   return p / q;
 }
 
@@ -73,8 +77,10 @@ float HardSigmoid(float x, float alpha, float beta) {
 float HardSwish(float x) { return x * HardSigmoid(x, 1.0f / 6.0f, 0.5f); }
 
 float Softsign(float x) {
-  const float divisor = 1.0f + std::fabs(x);
-  return x / divisor;
+  // A product with the reciprocal, as ONNX Runtime evaluates it (bit-identical); the quotient
+  // differs in one result of four.
+  const float reciprocal = 1.0f / (1.0f + std::fabs(x));
+  return x * reciprocal;
 }
 
 float Shrink(float x, float bias, float lambd) {
@@ -90,7 +96,8 @@ float Elu(float x, float alpha) {
 
 float Selu(float x, float alpha, float gamma) {
   if (x > 0.0f) return gamma * x;
-  return static_cast<float>(static_cast<double>(gamma) * static_cast<double>(alpha) * std::expm1(static_cast<double>(x)));
+  return static_cast<float>(static_cast<double>(gamma) * static_cast<double>(alpha) *
+                            std::expm1(static_cast<double>(x)));
 }
 
 float Celu(float x, float alpha) {
@@ -117,11 +124,13 @@ float GeluErf(float x) {
 
 float GeluTanh(float x) {
   if (std::isinf(x)) return x > 0 ? x : 0.0f;
-  return Rounded([](double v) {
-    const double t = kSqrtTwoOverPi * (v + 0.044715 * v * v * v);
-    // (1 + tanh t) / 2 = 1 / (1 + exp(-2 t)), without cancellation.
-    return v / (1.0 + std::exp(-2.0 * t));
-  }, x);
+  return Rounded(
+      [](double v) {
+        const double t = kSqrtTwoOverPi * (v + 0.044715 * v * v * v);
+        // (1 + tanh t) / 2 = 1 / (1 + exp(-2 t)), without cancellation.
+        return v / (1.0 + std::exp(-2.0 * t));
+      },
+      x);
 }
 
 float QuickGelu(float x, float alpha) {

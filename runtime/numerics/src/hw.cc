@@ -1,4 +1,5 @@
-// Integers only: no floating-point type occurs below. Each function states the width of its intermediates; the reasons are in hw.h.
+// Integers only: no floating-point type occurs below. Each function states the width of its
+// intermediates; the reasons are in hw.h.
 #include "octile/numerics/hw.h"
 
 #include <algorithm>
@@ -7,7 +8,8 @@
 namespace octile::numerics::hw {
 namespace {
 
-// (-1)^neg * sig * 2^exp; sig has 24 bits with bit 23 set, or is 0 (then exp is meaningless and neg false).
+// (-1)^neg * sig * 2^exp; sig has 24 bits with bit 23 set, or is 0 (then exp is meaningless and neg
+// false).
 struct Number {
   bool neg = false;
   uint32_t sig = 0;  // 24 bits
@@ -22,17 +24,19 @@ Number FromBits(uint32_t bits) {
 
 uint32_t ToBits(const Number& n) {
   if (n.sig == 0) return 0;
-  return (n.neg ? 0x80000000u : 0u) | (static_cast<uint32_t>(n.exp + 150) << 23) | (n.sig & 0x007fffffu);
+  return (n.neg ? 0x80000000u : 0u) | (static_cast<uint32_t>(n.exp + 150) << 23) |
+         (n.sig & 0x007fffffu);
 }
 
-// RNE of a nonzero magnitude * 2^exp (at most 48 bits) to 24 bits, after normalizing it to `width` bits.
+// RNE of a nonzero magnitude * 2^exp (at most 48 bits) to 24 bits, after normalizing it to `width`
+// bits.
 Number RoundTo24(bool neg, uint64_t magnitude, int exp, int width) {
   const int lead = std::countl_zero(magnitude) - (64 - width);  // leading zeros within `width` bits
   const uint64_t normal = magnitude << lead;                    // `width` bits, top bit set
   const int drop = width - 24;
-  uint32_t sig = static_cast<uint32_t>(normal >> drop);                       // 24 bits
-  const bool guard = (normal >> (drop - 1)) & 1;                              // first bit dropped
-  const bool sticky = (normal & ((uint64_t{1} << (drop - 1)) - 1)) != 0;      // the rest
+  uint32_t sig = static_cast<uint32_t>(normal >> drop);                   // 24 bits
+  const bool guard = (normal >> (drop - 1)) & 1;                          // first bit dropped
+  const bool sticky = (normal & ((uint64_t{1} << (drop - 1)) - 1)) != 0;  // the rest
   int result_exp = exp + drop - lead;
   if (guard && (sticky || (sig & 1))) ++sig;  // 25 bits
   if (sig >> 24) {
@@ -51,17 +55,18 @@ int RoundToInteger(const Number& n) {
   } else {
     const int shift = -n.exp;
     if (shift <= 24) {
-      magnitude = static_cast<int>(n.sig >> shift);                          // at most 9 bits, because shift >= 15
+      magnitude = static_cast<int>(n.sig >> shift);  // at most 9 bits, because shift >= 15
       const bool guard = (n.sig >> (shift - 1)) & 1;
       const bool sticky = (n.sig & ((1u << (shift - 1)) - 1)) != 0;
-      if (guard && (sticky || (magnitude & 1))) ++magnitude;                 // 10 bits
+      if (guard && (sticky || (magnitude & 1))) ++magnitude;  // 10 bits
       magnitude = std::min(magnitude, 511);
     }
   }
   return n.neg ? -magnitude : magnitude;
 }
 
-// Sum of two nonzero magnitudes of `width` bits, each with its top bit set, value magnitude * 2^exp; rounded once.
+// Sum of two nonzero magnitudes of `width` bits, each with its top bit set, value magnitude *
+// 2^exp; rounded once.
 Number AddAligned(bool neg_x, uint64_t x, int exp_x, bool neg_y, uint64_t y, int exp_y, int width) {
   if (exp_y > exp_x) {
     std::swap(neg_x, neg_y);
@@ -77,7 +82,8 @@ Number AddAligned(bool neg_x, uint64_t x, int exp_x, bool neg_y, uint64_t y, int
   }
   if (neg_x == neg_y) return RoundTo24(neg_x, x + y, exp_x, width + 1);  // width + 1 bits
   if (x == y) return {};
-  return x > y ? RoundTo24(neg_x, x - y, exp_x, width + 1) : RoundTo24(neg_y, y - x, exp_x, width + 1);
+  return x > y ? RoundTo24(neg_x, x - y, exp_x, width + 1)
+               : RoundTo24(neg_y, y - x, exp_x, width + 1);
 }
 
 // c * ratio + addend, rounded once. c: 9 bits signed.
@@ -87,16 +93,16 @@ Number FmaStep(int c, const Number& ratio, const Number& addend) {
   const uint64_t product = static_cast<uint64_t>(c < 0 ? -c : c) * ratio.sig;  // 8 x 24 = 32 bits
   if (addend.sig == 0) return RoundTo24(neg, product, ratio.exp, 32);
   const int lead = std::countl_zero(static_cast<uint32_t>(product));
-  const uint64_t x = (product << lead) << 4;                                   // 36 bits
-  const uint64_t y = static_cast<uint64_t>(addend.sig) << 12;                  // 36 bits
+  const uint64_t x = (product << lead) << 4;                   // 36 bits
+  const uint64_t y = static_cast<uint64_t>(addend.sig) << 12;  // 36 bits
   return AddAligned(neg, x, ratio.exp - lead - 4, addend.neg, y, addend.exp - 12, 36);
 }
 
 Number AddNumbers(const Number& x, const Number& y) {
   if (x.sig == 0) return y;
   if (y.sig == 0) return x;
-  return AddAligned(x.neg, static_cast<uint64_t>(x.sig) << 4, x.exp - 4, y.neg, static_cast<uint64_t>(y.sig) << 4, y.exp - 4,
-                    28);
+  return AddAligned(x.neg, static_cast<uint64_t>(x.sig) << 4, x.exp - 4, y.neg,
+                    static_cast<uint64_t>(y.sig) << 4, y.exp - 4, 28);
 }
 
 Number FromInteger(int value) {
@@ -119,7 +125,8 @@ int Requantize(int32_t acc, uint32_t mult_bits, int zy, int lo, int hi) {
   int rounded = 0;
   if (acc != 0 && m.sig != 0) {
     const bool neg = acc < 0;
-    const uint32_t magnitude = neg ? 0u - static_cast<uint32_t>(acc) : static_cast<uint32_t>(acc);  // 32 bits
+    const uint32_t magnitude =
+        neg ? 0u - static_cast<uint32_t>(acc) : static_cast<uint32_t>(acc);  // 32 bits
     const Number a = RoundTo24(neg, magnitude, 0, 32);
     const uint64_t product = static_cast<uint64_t>(a.sig) * m.sig;  // 48 bits, bit 47 or 46 set
     rounded = RoundToInteger(RoundTo24(neg, product, a.exp + m.exp, 48));
@@ -143,7 +150,9 @@ int Mul(int32_t p, uint32_t r_bits, int zc, int lo, int hi) {
   return std::clamp(RoundToInteger(AddNumbers(product, FromInteger(zc))), lo, hi);
 }
 
-uint32_t AddF32(uint32_t x_bits, uint32_t y_bits) { return ToBits(AddNumbers(FromBits(x_bits), FromBits(y_bits))); }
+uint32_t AddF32(uint32_t x_bits, uint32_t y_bits) {
+  return ToBits(AddNumbers(FromBits(x_bits), FromBits(y_bits)));
+}
 
 int SearchThresholds(uint32_t sum_bits, const std::array<uint32_t, 255>& thresholds, int lo) {
   const int32_t key = OrderKey(sum_bits);
@@ -161,6 +170,8 @@ int AverageWindow(std::span<const int> codes, const std::array<uint32_t, 256>& t
   return SearchThresholds(sum, thresholds, lo);
 }
 
-bool SupportedAverageScale(float sx) { return FloatBits(sx) >= 0x2b800000u && FloatBits(sx) <= 0x53800000u; }
+bool SupportedAverageScale(float sx) {
+  return FloatBits(sx) >= 0x2b800000u && FloatBits(sx) <= 0x53800000u;
+}
 
 }  // namespace octile::numerics::hw

@@ -1,7 +1,9 @@
-// What the compiler computes once per model: multipliers, biases, constants of two-operand nodes, thresholds.
+// What the compiler computes once per model: multipliers, biases, constants of two-operand nodes,
+// thresholds.
 //
-// All of it is fp32 in the order the rule states; another order gives other bits (docs/numerics.md, section 1). Errors are
-// ErrorCode::kModel and name the quantity at fault; the caller adds the node's name.
+// All of it is fp32 in the order the rule states; another order gives other bits (docs/numerics.md,
+// section 1). Errors are ErrorCode::kModel and name the quantity at fault; the caller adds the
+// node's name.
 #pragma once
 
 #include <array>
@@ -14,10 +16,11 @@
 
 namespace octile::numerics {
 
-// ---- N2: multipliers -----------------------------------------------------------------------------------------------
+// ---- N2: multipliers ----
 
-// The raw fp32 bits that the hardware takes: 0 for a dead channel (0 <= m < 2^-33: |acc * m| < 1/4 always rounds to 0), the
-// bits of 2^9 for anything larger than 2^9 (acc = 1 saturates already), else the bits of m. Error: negative or non-finite.
+// The raw fp32 bits that the hardware takes: 0 for a dead channel (0 <= m < 2^-33: |acc * m| < 1/4
+// always rounds to 0), the bits of 2^9 for anything larger than 2^9 (acc = 1 saturates already),
+// else the bits of m. Error: negative or non-finite.
 Expected<uint32_t> EncodeMultiplier(float m);
 
 // An activation scale must be positive, finite and normal; `what` names it in the message.
@@ -34,23 +37,29 @@ Expected<float> AverageMultiplier(float sx, float sy, int64_t count);
 
 // Encoded multipliers, one per element of sw (one element: per tensor).
 Expected<std::vector<uint32_t>> ConvMultipliers(float sx, std::span<const float> sw, float sy);
-Expected<std::vector<uint32_t>> GemmMultipliers(float alpha, float sa, std::span<const float> sb, float sy);
+Expected<std::vector<uint32_t>> GemmMultipliers(float alpha, float sa, std::span<const float> sb,
+                                                float sy);
 
-// ---- N1: bias ------------------------------------------------------------------------------------------------------
+// ---- N1: bias ----
 
-// sat32(RN(fl(b / fl(sx * sw)))). A quotient that is not a number (0 / 0, a dead channel without bias) gives 0.
+// sat32(RN(fl(b / fl(sx * sw)))). A quotient that is not a number (0 / 0, a dead channel without
+// bias) gives 0.
 int32_t BiasFromFloat(float bias, float sx, float sw);
-// QGemm scales its accumulator by alpha too, but not its bias: sat32(RN(fl(b / fl(fl(alpha * sa) * sb)))).
+// QGemm scales its accumulator by alpha too, but not its bias: sat32(RN(fl(b / fl(fl(alpha * sa) *
+// sb)))).
 int32_t GemmBiasFromFloat(float bias, float alpha, float sa, float sb);
-// True if an int32 bias with zero point 0 may be added as it is: |scale - fl(sx * sw)| <= 1 % of fl(sx * sw).
+// True if an int32 bias with zero point 0 may be added as it is: |scale - fl(sx * sw)| <= 1 % of
+// fl(sx * sw). ONNX Runtime 1.30 accepts 10^-6 more, that is any bias scale where fl(sx * sw) is
+// small: there it ignores a scale that the rule honours.
 bool BiasScaleAccepted(float bias_scale, float sx, float sw);
-// The bias code to add for an int32 bias: as it is if its zero point is 0 and its scale is accepted, else through N4 and
-// BiasFromFloat.
+// The bias code to add for an int32 bias: as it is if its zero point is 0 and its scale is
+// accepted, else through N4 and BiasFromFloat.
 int32_t BiasFromQuantized(int32_t bias, int32_t zero_point, float bias_scale, float sx, float sw);
 
-// ---- N6: add -------------------------------------------------------------------------------------------------------
+// ---- N6: add ----
 
-// y = sat(RN(fma(a, ra, fma(b, rb, f)))) on raw codes a (input 0) and b (input 1, or the scalar/broadcast operand).
+// y = sat(RN(fma(a, ra, fma(b, rb, f)))) on raw codes a (input 0) and b (input 1, or the
+// scalar/broadcast operand).
 struct AddConstants {
   float ra = 0;
   float rb = 0;
@@ -58,32 +67,34 @@ struct AddConstants {
   friend bool operator==(const AddConstants&, const AddConstants&) = default;
 };
 
-// ra = fl(sa/sc), rb = fl(sb/sc), f = fl(zc - fma(ra, za, fl(rb * zb))). Error: a scale that is refused, or constants that are
-// not finite. The result may still be unsupported by the hardware.
+// ra = fl(sa/sc), rb = fl(sb/sc), f = fl(zc - fma(ra, za, fl(rb * zb))). Error: a scale that is
+// refused, or constants that are not finite. The result may still be unsupported by the hardware.
 Expected<AddConstants> MakeAddConstants(float sa, int za, float sb, int zb, float sc, int zc);
 
-// What hw::AddFma covers: 2^-40 <= ra, rb <= 2^20, and f zero or 2^-64 <= |f| < 2^30. Within it no intermediate is
-// subnormal and none overflows. Constants from MakeAddConstants with ra, rb in range always have f in range. Outside
-// the compiler must run the node on the host.
+// What hw::AddFma covers: 2^-40 <= ra, rb <= 2^20, and f zero or 2^-64 <= |f| < 2^30. Within it no
+// intermediate is subnormal and none overflows. Constants from MakeAddConstants with ra, rb in
+// range always have f in range. Outside the compiler must run the node on the host.
 bool SupportedAddConstants(const AddConstants& constants);
 
-// ---- N7: multiply --------------------------------------------------------------------------------------------------
+// ---- N7: multiply ----
 
-// r = fl(fl(sa * sb) / sc), encoded for the hardware as 0 below 2^-40 and 2^20 above 2^20. Both replacements are exact:
-// |p| < 2^16, so a smaller r only adds less than 2^-24 to an integer, and a larger one saturates at |p| = 1.
-// Errors: a scale that is refused; r not finite.
+// r = fl(fl(sa * sb) / sc), encoded for the hardware as 0 below 2^-40 and 2^20 above 2^20. Both
+// replacements are exact: |p| < 2^16, so a smaller r only adds less than 2^-24 to an integer, and a
+// larger one saturates at |p| = 1. Errors: a scale that is refused; r not finite.
 Expected<float> MulRatio(float sa, float sb, float sc);
 
-// ---- N8: windowed average ------------------------------------------------------------------------------------------
+// ---- N8: windowed average ----
 
 // The term of each code, fl(sx * (q - zx)); index q - range.lo.
 Expected<std::array<float, 256>> AverageTerms(float sx, int zx, CodeRange range);
 
-// thresholds[i] is the least fp32 sum whose code is at least range.lo + 1 + i; +infinity where no sum reaches it.
-// y = range.lo + (number of thresholds <= sum). Ascending. One array per divisor. range.hi - range.lo <= 255.
-Expected<std::array<float, 255>> AverageThresholds(float sy, int zy, int64_t count, CodeRange range);
+// thresholds[i] is the least fp32 sum whose code is at least range.lo + 1 + i; +infinity where no
+// sum reaches it. y = range.lo + (number of thresholds <= sum). Ascending. One array per divisor.
+// range.hi - range.lo <= 255.
+Expected<std::array<float, 255>> AverageThresholds(float sy, int zy, int64_t count,
+                                                   CodeRange range);
 
-// ---- N12: dynamic quantization -------------------------------------------------------------------------------------
+// ---- N12: dynamic quantization ----
 
 struct QuantParams {
   float scale = 1;

@@ -1,9 +1,10 @@
-// Scalar functions of N5, in fp32 in and out: what one ONNX node does to one value. The importer chains them over the 256 codes of a
-// tensor (DQ, each node by itself, Q) into one table.
+// Scalar functions of N5, in fp32 in and out: what one ONNX node does to one value. The importer
+// chains them over the 256 codes of a tensor (DQ, each node by itself, Q) into one table.
 //
-// Sigmoid and Tanh are the rational polynomials that ONNX Runtime's MLAS evaluates with fused multiply-add (bit-identical to it);
-// Sqrt, Reciprocal, and everything built from fp32 operations rounds after each operation; the transcendental ones are computed
-// in fp64 and rounded once to fp32.
+// Sigmoid and Tanh are the rational polynomials that ONNX Runtime's MLAS evaluates with fused
+// multiply-add (bit-identical to it); Sqrt, Reciprocal, and everything built from fp32 operations
+// rounds after each operation; the transcendental ones are computed in fp64 and rounded once to
+// fp32.
 #pragma once
 
 namespace octile::numerics {
@@ -18,7 +19,7 @@ float PRelu(float x, float slope);        // the same, per channel in the graph
 float ThresholdedRelu(float x, float alpha);
 float HardSigmoid(float x, float alpha, float beta);
 float HardSwish(float x);  // fl(x * HardSigmoid(x, fl(1/6), 0.5))
-float Softsign(float x);
+float Softsign(float x);   // fl(x * fl(1 / fl(1 + |x|)))
 float Shrink(float x, float bias, float lambd);
 
 float Elu(float x, float alpha);
@@ -27,8 +28,8 @@ float Celu(float x, float alpha);
 float Softplus(float x);
 float Mish(float x);
 float Erf(float x);
-float GeluErf(float x);   // x/2 (1 + erf(x / sqrt 2)), ONNX approximate = "none"
-float GeluTanh(float x);  // approximate = "tanh"
+float GeluErf(float x);                 // x/2 (1 + erf(x / sqrt 2)), ONNX approximate = "none"
+float GeluTanh(float x);                // approximate = "tanh"
 float QuickGelu(float x, float alpha);  // fl(x * Sigmoid(fl(alpha * x)))
 
 float Exp(float x);

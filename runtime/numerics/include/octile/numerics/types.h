@@ -1,8 +1,8 @@
 // Shared vocabulary of the arithmetic (docs/numerics.md, rules N1 to N13).
 //
-// A code is the integer that a quantized tensor stores. Codes of both 8-bit types travel as int: 0..255 for u8,
-// -128..127 for s8. Scales are fp32. Every function takes the legal codes [lo, hi] of its output, so a kept Relu or Clip
-// is a narrower range (N3).
+// A code is the integer that a quantized tensor stores. Codes of both 8-bit types travel as int:
+// 0..255 for u8, -128..127 for s8. Scales are fp32. Every function takes the legal codes [lo, hi]
+// of its output, so a kept Relu or Clip is a narrower range (N3).
 #pragma once
 
 #include <bit>
