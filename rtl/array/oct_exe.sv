@@ -1,0 +1,209 @@
+// The matrix unit: weight ring, tile sequencer, systolic array and post unit (docs/timing.md 7, docs/microarchitecture.md). A vector issued
+// in cycle v enters the array in v + 3; column c's sum leaves it in v + N + 3 + c; its code leaves the column 10 cycles later; after deskewing
+// all codes stand in T = v + 2N + 12; the result is written in T + 12 = v + 2N + 24.
+module oct_exe
+  import oct_exe_pkg::*;
+#(
+  parameter int unsigned N = 16,            // 4, 8, 16, 32, 64
+  parameter int unsigned WeightRows = 4,    // divides N
+  parameter int unsigned RingTiles = 256,   // a power of two
+  parameter int unsigned AccDepth = 1024,   // at most 1024
+  parameter int unsigned PSets = 128,       // at most 128
+  parameter int unsigned BankDepth = 1024   // a power of two
+) (
+  input  logic           clk_i,
+  input  logic           rst_ni,
+  input  logic           clear_i,   // held for max(AccDepth, PSets, 1024 / N) cycles it also sets the memories to zero
+  input  logic           freeze_i,
+  input  logic           issue_i,
+  input  logic [511:0]   instr_i,
+  input  logic [31:0]    index_i,
+  output logic           ready_o,
+  output logic           active_o,
+  output logic           done_o,
+  output logic           busy_o,
+  output logic           stuck_o,
+  output logic           class_active_o,
+  output logic           class_weight_o,
+  output logic           class_slot_o,
+  output logic           tile_start_o,
+  output logic           claim_fault_o,
+  output logic [15:0]    claim_addr_o,
+  output logic [31:0]    claim_index_o,
+  input  logic           ring_we_i,
+  input  logic [8*N-1:0] ring_data_i,
+  input  logic [7:0]     ring_zw_i,
+  input  logic           ring_wsigned_i,
+  output logic           ring_free_o,
+  output logic           in_re_o,
+  output logic [15:0]    in_addr_o,
+  input  logic [8*N-1:0] in_data_i,
+  output logic           res_re_o,
+  output logic [15:0]    res_addr_o,
+  input  logic [8*N-1:0] res_data_i,
+  output logic           out_we_o,
+  output logic [15:0]    out_addr_o,
+  output logic [8*N-1:0] out_data_o,
+  output logic [31:0]    out_index_o,
+  input  logic           prm_we_i,
+  input  logic [2:0]     prm_target_i,
+  input  logic [9:0]     prm_entry_i,
+  input  logic [9:0]     prm_beat_i,
+  input  logic [8*N-1:0] prm_data_i
+);
+  import octile_isa_pkg::*;
+
+  localparam int unsigned Groups = N / WeightRows;
+  localparam int unsigned TagW = Groups > 1 ? $clog2(Groups) : 1;
+  localparam int unsigned SetW = PSets > 1 ? $clog2(PSets) : 1;
+  localparam int unsigned TabW = $clog2(1024 / N);
+  localparam int unsigned Quarter = N / 4;  // words of a beat
+  localparam int unsigned RunCycles = 2 * N + 40;
+
+  // --- ring, sequencer, array ---
+  logic                      full, starved, start, keep, rewind, group, w_signed;
+  logic [TagW-1:0]           tag;
+  logic [7:0]                zw, zx;
+  logic [8*N*WeightRows-1:0] w;
+  logic                      vec, first, pad, x_signed, acc_valid, emit;
+  acc_tag_t                  acc;
+  req_tag_t                  req;
+  add_tag_t                  add;
+  out_tag_t                  out;
+  logic [32*N-1:0]           sum;
+
+  oct_ring #(.N(N), .WeightRows(WeightRows), .RingTiles(RingTiles)) u_ring (
+    .clk_i, .rst_ni, .clear_i, .we_i(ring_we_i), .data_i(ring_data_i), .zw_i(ring_zw_i), .wsigned_i(ring_wsigned_i),
+    .start_i(start), .keep_i(keep), .rewind_i(rewind), .full_o(full), .starved_o(starved), .free_o(ring_free_o),
+    .group_o(group), .tag_o(tag), .zw_o(zw), .w_signed_o(w_signed), .w_o(w)
+  );
+  oct_exe_ctrl #(.N(N), .WeightRows(WeightRows), .BankDepth(BankDepth)) u_ctrl (
+    .clk_i, .rst_ni, .clear_i, .freeze_i, .issue_i, .instr_i, .index_i, .ready_o, .active_o, .done_o, .busy_o, .stuck_o,
+    .class_active_o, .class_weight_o, .class_slot_o, .claim_fault_o, .claim_addr_o, .claim_index_o,
+    .full_i(full), .starved_i(starved), .start_o(start), .keep_o(keep), .rewind_o(rewind),
+    .in_re_o, .in_addr_o, .vec_o(vec), .first_o(first), .pad_o(pad), .x_signed_o(x_signed), .zx_o(zx),
+    .acc_valid_o(acc_valid), .acc_o(acc), .emit_o(emit), .req_o(req), .add_o(add), .out_o(out)
+  );
+  oct_array #(.N(N), .WeightRows(WeightRows)) u_array (
+    .clk_i, .rst_ni, .clear_i, .valid_i(vec), .swap_i(first), .pad_i(pad), .x_signed_i(x_signed), .zx_i(zx), .x_i(in_data_i),
+    .group_i(group), .tag_i(tag), .w_signed_i(w_signed), .zw_i(zw), .w_i(w), .sum_o(sum)
+  );
+  assign tile_start_o = start;
+
+  // --- tags, from v + 1 to where they are needed ---
+  logic     acc_valid0, req_valid0, tab_valid0, tab_late, add_valid, out_valid;
+  acc_tag_t acc0;
+  req_tag_t req0;
+  tab_tag_t tab0;
+  add_tag_t add_t;
+  out_tag_t out_t;
+  oct_delay_ram #(.Width($bits(acc_tag_t)), .Delay(N + 1)) u_acc_tag (
+    .clk_i, .rst_ni, .clear_i, .valid_i(acc_valid), .data_i(acc), .valid_o(acc_valid0), .data_o(acc0)
+  );
+  oct_delay_ram #(.Width($bits(req_tag_t)), .Delay(N + 2)) u_req_tag (
+    .clk_i, .rst_ni, .clear_i, .valid_i(emit), .data_i(req), .valid_o(req_valid0), .data_o(req0)
+  );
+  oct_delay_ram #(.Width($bits(tab_tag_t)), .Delay(N + 10)) u_tab_tag (
+    .clk_i, .rst_ni, .clear_i, .valid_i(emit), .data_i({req.raw, req.table_en, req.table_slot}),
+    .valid_o(tab_valid0), .data_o(tab0)
+  );
+  oct_delay_ram #(.Width($bits(add_tag_t)), .Delay(2 * N + 10)) u_add_tag (
+    .clk_i, .rst_ni, .clear_i, .valid_i(emit), .data_i(add), .valid_o(add_valid), .data_o(add_t)
+  );
+  oct_delay_ram #(.Width($bits(out_tag_t)), .Delay(2 * N + 22)) u_out_tag (
+    .clk_i, .rst_ni, .clear_i, .valid_i(emit), .data_i(out), .valid_o(out_valid), .data_o(out_t)
+  );
+
+  logic [1:0] raw_left_q;                          // bytes of a raw sum still to be taken
+  logic [7:0] run_q, raw_run_q;                    // cycles in which emitted vectors, raw ones may be on their way
+  logic       run, raw_run;
+  logic [9:0] scrub_q;
+  assign run      = run_q != '0;
+  assign raw_run  = raw_run_q != '0;
+  assign tab_late = tab_valid0 || (raw_left_q != '0);
+  always_ff @(posedge clk_i or negedge rst_ni) begin
+    if (!rst_ni) begin
+      raw_left_q <= '0;
+      run_q      <= '0;
+      raw_run_q  <= '0;
+      scrub_q    <= '0;
+    end else if (clear_i) begin
+      raw_left_q <= '0;
+      run_q      <= '0;
+      raw_run_q  <= '0;
+      scrub_q    <= scrub_q + 10'd1;
+    end else begin
+      if (tab_valid0) raw_left_q <= tab0.raw ? 2'd3 : 2'd0;
+      else if (raw_left_q != '0) raw_left_q <= raw_left_q - 2'd1;
+      if (emit) run_q <= 8'(RunCycles);
+      else if (run) run_q <= run_q - 8'd1;
+      if (emit && req.raw) raw_run_q <= 8'(RunCycles);
+      else if (raw_run) raw_run_q <= raw_run_q - 8'd1;
+      scrub_q <= '0;
+    end
+  end
+
+  // --- parameters: beat b of a set holds the words of lanes b N/4 ..; beats 0 to 3 biases, 4 to 7 multipliers ---
+  logic       set_we, table_we, const_we;
+  logic [7:0] set_beat;
+  assign set_we   = prm_we_i && prm_target_i == LdpExeSet;
+  assign table_we = prm_we_i && prm_target_i == LdpExeTable;
+  assign const_we = prm_we_i && prm_target_i == LdpExeConst;
+  for (genvar b = 0; b < 8; b++) begin : g_set_beat
+    assign set_beat[b] = set_we && prm_beat_i == 10'(b);
+  end
+  logic [TabW-1:0] table_addr;
+  logic            unused_entry;
+  assign table_addr   = {prm_entry_i[1:0], prm_beat_i[TabW-3:0]};
+  assign unused_entry = ^prm_entry_i;  // no target has as many entries as the field can name
+
+  // --- columns ---
+  logic [8*N-1:0] codes;
+  for (genvar c = 0; c < N; c++) begin : g_col
+    // What leaves the last column leads nowhere.
+    // verilator lint_off UNUSEDSIGNAL
+    logic     acc_valid_in, acc_valid_out, req_valid_in, req_valid_out, tab_valid_in, tab_valid_out;
+    acc_tag_t acc_in, acc_out;
+    req_tag_t req_in, req_out;
+    tab_tag_t tab_in, tab_out;
+    // verilator lint_on UNUSEDSIGNAL
+    if (c == 0) begin : g_first
+      assign {acc_valid_in, acc_in} = {acc_valid0, acc0};
+      assign {req_valid_in, req_in} = {req_valid0, req0};
+      assign {tab_valid_in, tab_in} = {tab_late, tab0};
+    end else begin : g_next
+      assign {acc_valid_in, acc_in} = {g_col[c-1].acc_valid_out, g_col[c-1].acc_out};
+      assign {req_valid_in, req_in} = {g_col[c-1].req_valid_out, g_col[c-1].req_out};
+      assign {tab_valid_in, tab_in} = {g_col[c-1].tab_valid_out, g_col[c-1].tab_out};
+    end
+    logic [7:0] code;
+    oct_column #(.N(N), .AccDepth(AccDepth), .PSets(PSets)) u_column (
+      .clk_i, .rst_ni, .clear_i, .scrub_i(scrub_q), .sum_i(sum[32*c +: 32]),
+      .acc_valid_i(acc_valid_in), .acc_i(acc_in), .acc_valid_o(acc_valid_out), .acc_o(acc_out),
+      .req_valid_i(req_valid_in), .req_i(req_in), .req_valid_o(req_valid_out), .req_o(req_out),
+      .tab_valid_i(tab_valid_in), .tab_i(tab_in), .tab_valid_o(tab_valid_out), .tab_o(tab_out),
+      .raw_run_i(raw_run), .bias_we_i(set_beat[c / Quarter]), .mult_we_i(set_beat[4 + c / Quarter]),
+      .set_addr_i(prm_entry_i[SetW-1:0]), .set_data_i(prm_data_i[32*(c % Quarter) +: 32]),
+      .table_we_i(table_we), .table_addr_i(table_addr), .table_data_i(prm_data_i), .byte_o(code)
+    );
+    oct_delay #(.Width(8), .Depth(N - 1 - c)) u_deskew (.clk_i, .en_i(run), .d_i(code), .d_o(codes[8*c +: 8]));
+  end
+
+  // --- all lanes in step ---
+  logic [2:0]  const_sel;
+  logic [95:0] const_data;
+  for (genvar k = 0; k < 3; k++) begin : g_const
+    assign const_sel[k] = const_we && prm_beat_i == 10'(k / Quarter);
+    assign const_data[32*k +: 32] = prm_data_i[32*(k % Quarter) +: 32];
+  end
+  oct_deskewed #(.N(N)) u_deskewed (
+    .clk_i, .rst_ni, .clear_i, .scrub_i(scrub_q[3:0]), .run_i(run), .byte_i(codes), .add_valid_i(add_valid), .add_i(add_t),
+    .res_re_o, .res_addr_o, .res_data_i, .out_valid_i(out_valid), .out_i(out_t),
+    .out_we_o, .out_addr_o, .out_data_o, .out_index_o,
+    .const_we_i(const_sel), .const_addr_i(prm_entry_i[3:0]), .const_data_i(const_data)
+  );
+
+`include "oct_assert.svh"
+  `OCT_ASSERT_INIT(WeightRowsDivideN, N % WeightRows == 0 && N >= 4 && N <= 64)
+
+endmodule
