@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -94,6 +95,26 @@ TEST(Multiplier, OnePerChannel) {
   const float bad[] = {0.1f, -0.1f};
   EXPECT_FALSE(ConvMultipliers(0.5f, bad, 0.25f).has_value());
   EXPECT_FALSE(GemmMultipliers(1, 0.5f, bad, 0.25f).has_value());
+}
+
+TEST(ClipCodes, AreTheQuantizedBounds) {
+  EXPECT_EQ(ClipCodes(0, kInfinity, 0.1f, 20, kU8), (CodeRange{20, 255}));
+  EXPECT_EQ(ClipCodes(0, kInfinity, 0.1f, 0, kS8), (CodeRange{0, 127}));
+  EXPECT_EQ(ClipCodes(0, 6, 0.1f, -100, kS8), (CodeRange{-100, -40}));
+  EXPECT_EQ(ClipCodes(-kInfinity, kInfinity, 0.1f, 0, kS8), kS8);
+  EXPECT_EQ(ClipCodes(5, 3, 0.1f, 0, kU8), (CodeRange{30, 30}));
+  // Clamping the codes equals clamping the values first: Q is monotone.
+  Random random(40);
+  for (int i = 0; i < 300'000; ++i) {
+    const float s = random.Scale(-8, 0), m = random.Scale(-12, -2);
+    const int z = random.Int(-128, 127);
+    const float lo = random.Scale(-6, 5) * (random.Int(0, 1) ? 1 : -1),
+                hi = lo + random.Scale(-6, 5);
+    const float x = static_cast<float>(random.Int(-60000, 60000)) * m;
+    const CodeRange codes = ClipCodes(lo, hi, s, z, kS8);
+    ASSERT_EQ(std::clamp(fp::Quantize(x, s, z, kS8), codes.lo, codes.hi),
+              fp::Quantize(std::clamp(x, lo, hi), s, z, kS8));
+  }
 }
 
 TEST(Bias, FloatSaturatesAndRoundsToEven) {

@@ -2,8 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <limits>
 
 #include "octile/numerics/fp.h"
@@ -119,6 +119,11 @@ Expected<std::vector<uint32_t>> GemmMultipliers(float alpha, float sa, std::span
     result.push_back(bits);
   }
   return result;
+}
+
+CodeRange ClipCodes(float lo, float hi, float s, int z, CodeRange type) {
+  const int high = fp::Quantize(hi, s, z, type);
+  return {std::min(fp::Quantize(lo, s, z, type), high), high};
 }
 
 int32_t BiasFromFloat(float bias, float sx, float sw) {

@@ -40,6 +40,12 @@ Expected<std::vector<uint32_t>> ConvMultipliers(float sx, std::span<const float>
 Expected<std::vector<uint32_t>> GemmMultipliers(float alpha, float sa, std::span<const float> sb,
                                                 float sy);
 
+// ---- N3: kept Relu and Clip ----
+
+// The codes [Q(lo), Q(hi)] that a Clip between a requantize and its Q leaves (Relu: lo = 0, hi =
+// +infinity). As in ONNX, hi wins where lo > hi.
+CodeRange ClipCodes(float lo, float hi, float s, int z, CodeRange type);
+
 // ---- N1: bias ----
 
 // sat32(RN(fl(b / fl(sx * sw)))). A quotient that is not a number (0 / 0, a dead channel without
