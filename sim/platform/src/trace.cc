@@ -49,8 +49,9 @@ void TraceRecorder::Account(uint64_t cycles, const std::array<uint8_t, kQueues>&
   for (int q = 0; q < kQueues; ++q) trace_.classes[q][classes[q]] += cycles;
 }
 
-void TraceRecorder::AddClass(int queue, uint8_t class_id, uint64_t cycles) {
-  trace_.classes[queue][class_id] += cycles;
+void TraceRecorder::MoveClass(int queue, uint8_t from, uint8_t to, uint64_t cycles) {
+  trace_.classes[queue][from] -= cycles;
+  trace_.classes[queue][to] += cycles;
 }
 
 void TraceRecorder::Finish(uint64_t cycles) {

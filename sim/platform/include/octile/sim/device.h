@@ -43,10 +43,11 @@ class CoreDevice {
   // burst that leaves it gets an error response. Only while no job runs.
   virtual void SetMemory(std::span<uint8_t> memory) = 0;
 
-  // The register map (rtl/spec/registers.yml, octile/isa/registers.h): byte offset, a multiple of 4; both pages. Register accesses
-  // never change the timing of a running job.
-  virtual uint32_t ReadRegister(uint32_t offset) = 0;
-  virtual void WriteRegister(uint32_t offset, uint32_t value) = 0;
+  // The register map (rtl/spec/registers.yml, octile/isa/registers.h): byte offset of either page. False: the bus answered with an
+  // error (no such register, locked, start refused), and nothing changed; a failed read gives 0. Register accesses never change the
+  // timing of a running job.
+  virtual bool ReadRegister(uint32_t offset, uint32_t* value) = 0;
+  virtual bool WriteRegister(uint32_t offset, uint32_t value) = 0;
 
   // Level of the interrupt line.
   virtual bool Interrupt() const = 0;

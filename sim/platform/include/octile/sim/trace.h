@@ -11,7 +11,6 @@ namespace octile::sim {
 inline constexpr int kQueues = 6;    // isa::Queue: PRM WGT ACT EXE VEC STO
 inline constexpr int kClasses = 10;  // isa::Class
 inline constexpr uint64_t kNever = ~uint64_t{0};
-inline constexpr uint32_t kNoInstruction = ~uint32_t{0};
 
 // Order of Trace::bytes.
 enum class Port : int { kFetch = 0, kPrm = 1, kWgt = 2, kAct = 3, kSto = 4 };
@@ -20,8 +19,8 @@ inline constexpr int kPorts = 5;
 // docs/timing.md section 10. cause is an isa::Fault; the rest means something only when cause is not 0.
 struct FaultRecord {
   uint32_t cause = 0;
-  uint32_t instruction = kNoInstruction;
-  uint32_t second = kNoInstruction;  // CONFLICT: the other instruction
+  uint32_t instruction = 0;
+  uint32_t second = 0;  // CONFLICT: the other instruction
   uint64_t address = 0;
   uint64_t cycle = 0;
 
@@ -64,9 +63,8 @@ class TraceRecorder {
   void Issue(int queue, uint32_t instruction, uint32_t layer, uint64_t cycle);
   void Complete(uint32_t instruction, uint64_t cycle);
   void Account(uint64_t cycles, const std::array<uint8_t, kQueues>& classes);
-  // The same where one queue spends `split` of the cycles in another class (a raw slot alternates).
-  void AddClass(int queue, uint8_t class_id, uint64_t cycles);
-  void AddCycles(uint64_t cycles) { cycles_ += cycles; }
+  // Corrects the last Account where a queue spent some of its cycles in another class.
+  void MoveClass(int queue, uint8_t from, uint8_t to, uint64_t cycles);
   void AddBytes(Port port, uint64_t bytes) { trace_.bytes[static_cast<int>(port)] += bytes; }
   void TileStart() { ++trace_.tile_starts; }
   void Fault(const FaultRecord& fault) { trace_.fault = fault; }
