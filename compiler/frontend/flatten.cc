@@ -1,5 +1,5 @@
-// From the protobuf to one flat list of nodes: inlines functions, constant branches and loops of known length, sorts, drops dead
-// nodes, folds constants and infers every shape on the way.
+// From the protobuf to one flat list of nodes: inlines functions, constant branches and loops of
+// known length, sorts, drops dead nodes, folds constants and infers every shape on the way.
 #include <algorithm>
 #include <set>
 
@@ -65,14 +65,16 @@ class Flattener {
     for (const auto& import : imports) {
       const std::string domain = CanonicalDomain(import.domain());
       if (domain.empty() && (import.version() < 7 || import.version() > 30))
-        Refuse("{}: opset {} is not supported; export with an opset from 13 to 21", what, import.version());
+        Refuse("{}: opset {} is not supported; export with an opset from 13 to 21", what,
+               import.version());
       opsets[domain] = import.version();
     }
     return opsets;
   }
 
   ValueId NewValue(std::string name) {
-    if (static_cast<int64_t>(model_.values.size()) > options_.limits.nodes * 4) Refuse("the model has too many values");
+    if (static_cast<int64_t>(model_.values.size()) > options_.limits.nodes * 4)
+      Refuse("the model has too many values");
     // Inlined bodies may repeat a name; keep names unique.
     if (!value_names_.insert(name).second) {
       const std::string base = name;
@@ -88,7 +90,8 @@ class Flattener {
 
   ValueId NewConstant(std::string name, Tensor tensor) {
     folded_bytes_ += static_cast<int64_t>(tensor.bytes.size());
-    if (folded_bytes_ > options_.limits.folded_bytes) Refuse("the constants of the model exceed the limit");
+    if (folded_bytes_ > options_.limits.folded_bytes)
+      Refuse("the constants of the model exceed the limit");
     const ValueId id = NewValue(std::move(name));
     Value& value = model_.value(id);
     value.dtype = tensor.dtype;
@@ -98,22 +101,26 @@ class Flattener {
   }
 
   void Define(Scope& scope, const std::string& name, ValueId id, const std::string& what) {
-    if (!scope.names.emplace(name, id).second) Refuse("{}: value '{}' is defined twice", what, name);
+    if (!scope.names.emplace(name, id).second)
+      Refuse("{}: value '{}' is defined twice", what, name);
   }
 
   void AddInputs(const onnx::GraphProto& graph, Scope& scope) {
     std::set<std::string> initializers;
     for (const auto& tensor : graph.initializer()) {
       if (tensor.name().empty()) Refuse("an initializer has no name");
-      if (!initializers.insert(tensor.name()).second) Refuse("initializer '{}' is defined twice", tensor.name());
+      if (!initializers.insert(tensor.name()).second)
+        Refuse("initializer '{}' is defined twice", tensor.name());
     }
     std::set<std::string> known_inputs;
     for (const auto& input : graph.input()) {
-      if (!known_inputs.insert(input.name()).second) Refuse("graph input '{}' is defined twice", input.name());
+      if (!known_inputs.insert(input.name()).second)
+        Refuse("graph input '{}' is defined twice", input.name());
       if (initializers.count(input.name())) {
         if (!options_.overridden_inputs.count(input.name())) continue;
         initializers.erase(input.name());
-        model_.notes.push_back(fmt::format("initializer '{}' is an input of this run", input.name()));
+        model_.notes.push_back(
+            fmt::format("initializer '{}' is an input of this run", input.name()));
       }
       const ValueId id = NewValue(input.name());
       Value& value = model_.value(id);
@@ -127,7 +134,8 @@ class Flattener {
       Define(scope, input.name(), id, "the graph");
     }
     for (const auto& [name, shape] : options_.shapes)
-      if (!known_inputs.count(name)) Refuse("--shape names '{}', which is not an input of the model", name);
+      if (!known_inputs.count(name))
+        Refuse("--shape names '{}', which is not an input of the model", name);
     for (const std::string& name : options_.overridden_inputs)
       if (!known_inputs.count(name)) Refuse("'{}' is not an input of the model", name);
     for (const auto& tensor : graph.initializer()) {
@@ -143,11 +151,13 @@ class Flattener {
     if (given != options_.shapes.end()) {
       shape = given->second;
       if (type.has_shape() && static_cast<size_t>(type.shape().dim_size()) != shape.size())
-        Refuse("graph input '{}' has {} dimensions, --shape gives {}", name, type.shape().dim_size(), ShapeName(shape));
+        Refuse("graph input '{}' has {} dimensions, --shape gives {}", name,
+               type.shape().dim_size(), ShapeName(shape));
       for (size_t i = 0; type.has_shape() && i < shape.size(); ++i) {
         const auto& dim = type.shape().dim(static_cast<int>(i));
         if (dim.has_dim_value() && dim.dim_value() > 0 && dim.dim_value() != shape[i])
-          Refuse("graph input '{}': dimension {} is {} in the model, not {}", name, i, dim.dim_value(), shape[i]);
+          Refuse("graph input '{}': dimension {} is {} in the model, not {}", name, i,
+                 dim.dim_value(), shape[i]);
       }
     } else {
       if (!type.has_shape())
@@ -163,15 +173,20 @@ class Flattener {
         const std::string symbol = dim.dim_param().empty() ? "?" : dim.dim_param();
         if (i == 0) {
           shape.push_back(1);
-          model_.notes.push_back(fmt::format("graph input '{}': batch '{}' is set to 1", name, symbol));
+          model_.notes.push_back(
+              fmt::format("graph input '{}': batch '{}' is set to 1", name, symbol));
           continue;
         }
-        Refuse("graph input '{}': dimension {} is symbolic ('{}'); give the shape with --shape {}=...", name, i, symbol, name);
+        Refuse(
+            "graph input '{}': dimension {} is symbolic ('{}'); give the shape with --shape {}=...",
+            name, i, symbol, name);
       }
     }
     if (shape.size() > 6) Refuse("graph input '{}': rank {} is more than 6", name, shape.size());
     for (int64_t dim : shape)
-      if (dim <= 0) Refuse("graph input '{}': shape {} has a dimension that is not positive", name, ShapeName(shape));
+      if (dim <= 0)
+        Refuse("graph input '{}': shape {} has a dimension that is not positive", name,
+               ShapeName(shape));
     if (ElementCount(shape) > options_.limits.tensor_elements)
       Refuse("graph input '{}': shape {} is too large", name, ShapeName(shape));
     return shape;
@@ -201,10 +216,13 @@ class Flattener {
 
   // Processes the live nodes in topological order (stable: by position among the ready ones).
   template <class Nodes>
-  void ProcessGraph(const Nodes& nodes, const std::vector<std::string>& outputs, Scope& scope, const std::string& what) {
-    if (scope.depth > options_.limits.depth) Refuse("{}: functions and branches are nested too deeply", what);
+  void ProcessGraph(const Nodes& nodes, const std::vector<std::string>& outputs, Scope& scope,
+                    const std::string& what) {
+    if (scope.depth > options_.limits.depth)
+      Refuse("{}: functions and branches are nested too deeply", what);
     const int count = nodes.size();
-    if (count > options_.limits.nodes) Refuse("{} has {} nodes, more than the limit of {}", what, count, options_.limits.nodes);
+    if (count > options_.limits.nodes)
+      Refuse("{} has {} nodes, more than the limit of {}", what, count, options_.limits.nodes);
     std::map<std::string, int> producer;
     std::vector<std::set<std::string>> reads(static_cast<size_t>(count));
     for (int i = 0; i < count; ++i) {
@@ -246,7 +264,8 @@ class Flattener {
       if (missing[static_cast<size_t>(i)] == 0) ready.insert(i);
     }
     if (live_count < count && scope.parent == nullptr && scope.prefix.empty())
-      model_.notes.push_back(fmt::format("{} nodes that no output depends on are dropped", count - live_count));
+      model_.notes.push_back(
+          fmt::format("{} nodes that no output depends on are dropped", count - live_count));
     int done = 0;
     while (!ready.empty()) {
       const int i = *ready.begin();
@@ -264,11 +283,13 @@ class Flattener {
   }
 
   static std::string NodeName(const onnx::NodeProto& node, int index, const Scope& scope) {
-    return scope.prefix + (node.name().empty() ? fmt::format("{}#{}", node.op_type(), index) : node.name());
+    return scope.prefix +
+           (node.name().empty() ? fmt::format("{}#{}", node.op_type(), index) : node.name());
   }
 
   void ProcessNode(const onnx::NodeProto& proto, int index, Scope& scope) {
-    if (++node_count_ > options_.limits.nodes) Refuse("the model has more than {} nodes", options_.limits.nodes);
+    if (++node_count_ > options_.limits.nodes)
+      Refuse("the model has more than {} nodes", options_.limits.nodes);
     FlatNode node;
     node.name = NodeName(proto, index, scope);
     node.op = proto.op_type();
@@ -279,7 +300,8 @@ class Flattener {
       const AttributeProto* actual = &attribute;
       if (!attribute.ref_attr_name().empty()) {
         const auto it = function_attributes_.find(attribute.ref_attr_name());
-        if (it == function_attributes_.end()) continue;  // the function's caller left it out: default
+        if (it == function_attributes_.end())
+          continue;  // the function's caller left it out: default
         actual = it->second;
       }
       if (!node.attributes.emplace(attribute.name(), actual).second)
@@ -309,7 +331,8 @@ class Flattener {
     if (node.op == "If") return InlineIf(proto, node, scope);
     if (node.op == "Loop") return InlineLoop(proto, node, scope);
     if (node.op == "Constant") {
-      Define(scope, proto.output(0), NewConstant(scope.prefix + proto.output(0), ConstantNode(node)), what);
+      Define(scope, proto.output(0),
+             NewConstant(scope.prefix + proto.output(0), ConstantNode(node)), what);
       return;
     }
     if (DropNoOperation(proto, node, scope)) return;
@@ -326,12 +349,14 @@ class Flattener {
       if (it == at->names.end()) continue;
       if (it->second == kAbsent) {
         const onnx::TensorProto& tensor = *pending_.at(name);
-        it->second = NewConstant(name, LoadTensor(tensor, fmt::format("initializer '{}'", name), external_, options_.limits));
+        it->second = NewConstant(name, LoadTensor(tensor, fmt::format("initializer '{}'", name),
+                                                  external_, options_.limits));
       }
       return it->second;
     }
     if (masks_.count(name))
-      Refuse("{} reads the mask of Dropout '{}', which exists in training only", what, masks_.at(name));
+      Refuse("{} reads the mask of Dropout '{}', which exists in training only", what,
+             masks_.at(name));
     Refuse("{} reads '{}', which nothing defines", what, name);
   }
 
@@ -349,8 +374,10 @@ class Flattener {
       if (!values.empty()) std::memcpy(t.bytes.data(), values.data(), t.bytes.size());
       return t;
     };
-    if (get("value_float")) return make(DType::kF32, {}, std::vector<float>{node.Float("value_float", 0)});
-    if (get("value_int")) return make(DType::kS64, {}, std::vector<int64_t>{node.Int("value_int", 0)});
+    if (get("value_float"))
+      return make(DType::kF32, {}, std::vector<float>{node.Float("value_float", 0)});
+    if (get("value_int"))
+      return make(DType::kS64, {}, std::vector<int64_t>{node.Int("value_int", 0)});
     if (get("value_floats")) {
       const auto v = node.Floats("value_floats");
       return make(DType::kF32, {static_cast<int64_t>(v.size())}, v);
@@ -359,10 +386,12 @@ class Flattener {
       const auto v = node.Ints("value_ints");
       return make(DType::kS64, {static_cast<int64_t>(v.size())}, v);
     }
-    Refuse("node '{}': a Constant of this kind (sparse, string or empty) is not supported", node.name);
+    Refuse("node '{}': a Constant of this kind (sparse, string or empty) is not supported",
+           node.name);
   }
 
-  // Identity, inference Dropout, casts to the same type and empty pads give their input another name.
+  // Identity, inference Dropout, casts to the same type and empty pads give their input another
+  // name.
   bool DropNoOperation(const onnx::NodeProto& proto, const FlatNode& node, Scope& scope) {
     if (!node.domain.empty() || node.Input(0) == kAbsent) return false;
     const Value& x = model_.value(node.inputs[0]);
@@ -372,14 +401,21 @@ class Flattener {
       if (training != kAbsent) {
         const auto flag = model_.Constant(training);
         if (!flag || flag->bytes.size() != 1 || flag->bytes[0] != 0)
-          Refuse("node '{}': Dropout in training mode is not supported; export the model for inference", node.name);
+          Refuse(
+              "node '{}': Dropout in training mode is not supported; export the model for "
+              "inference",
+              node.name);
       }
       if (node.opset < 7 && node.Int("is_test", 0) == 0)
-        Refuse("node '{}': Dropout in training mode is not supported; export the model for inference", node.name);
+        Refuse(
+            "node '{}': Dropout in training mode is not supported; export the model for inference",
+            node.name);
       for (int i = 1; i < proto.output_size(); ++i)
         if (!proto.output(i).empty()) masks_[proto.output(i)] = node.name;
     } else if (node.op == "Cast") {
-      if (ToDType(static_cast<int>(node.Int("to", 0)), fmt::format("node '{}' (Cast)", node.name)) != x.dtype) return false;
+      if (ToDType(static_cast<int>(node.Int("to", 0)),
+                  fmt::format("node '{}' (Cast)", node.name)) != x.dtype)
+        return false;
     } else if (node.op == "Pad") {
       const auto [before, after] = PadsOf(model_, node);
       for (size_t i = 0; i < before.size(); ++i)
@@ -410,7 +446,8 @@ class Flattener {
     }
 
     bool constant = node.op != "RandomNormal";
-    for (const ValueId id : node.inputs) constant &= id == kAbsent || model_.Constant(id) != nullptr;
+    for (const ValueId id : node.inputs)
+      constant &= id == kAbsent || model_.Constant(id) != nullptr;
     if (node.op == "Shape" || node.op == "Size") constant = true;  // of a known shape
     std::shared_ptr<const QuantConstant> quant;
     if (constant) quant = Quantized(node, types);
@@ -418,7 +455,8 @@ class Flattener {
     if (constant && !quant) {
       int64_t bytes = 0;
       for (const ValueType& type : types) bytes += ElementCount(type.shape) * DTypeSize(type.dtype);
-      if (folded_bytes_ + bytes > options_.limits.folded_bytes) Refuse("{}: its constant result is too large", what);
+      if (folded_bytes_ + bytes > options_.limits.folded_bytes)
+        Refuse("{}: its constant result is too large", what);
       folded = Fold(model_, node, types);
     }
     for (int i = 0; i < proto.output_size(); ++i) {
@@ -435,8 +473,11 @@ class Flattener {
         if (quant) {
           value.quant = quant;
         } else {
-          if (value.shape.size() > 6) Refuse("{}: its output has rank {}, more than 6", what, value.shape.size());
-          if (ElementCount(value.shape) == 0) Refuse("{}: its output has shape {}, which holds no elements", what, ShapeName(value.shape));
+          if (value.shape.size() > 6)
+            Refuse("{}: its output has rank {}, more than 6", what, value.shape.size());
+          if (ElementCount(value.shape) == 0)
+            Refuse("{}: its output has shape {}, which holds no elements", what,
+                   ShapeName(value.shape));
           value.producer = static_cast<int32_t>(model_.nodes.size());
         }
       }
@@ -447,7 +488,8 @@ class Flattener {
   }
 
   // Dequantized constant codes, possibly moved about: keeps the codes.
-  std::shared_ptr<const QuantConstant> Quantized(const FlatNode& node, const std::vector<ValueType>& types) {
+  std::shared_ptr<const QuantConstant> Quantized(const FlatNode& node,
+                                                 const std::vector<ValueType>& types) {
     if (node.op == "DequantizeLinear") {
       const auto codes = model_.Constant(node.inputs[0]);
       const auto scale = model_.Constant(node.Input(1));
@@ -466,14 +508,16 @@ class Flattener {
         const Tensor wide = CastTensor(*zero, DType::kS32);
         quant->zero_points.assign(wide.data<int32_t>().begin(), wide.data<int32_t>().end());
       }
-      if (node.Int("block_size", 0) != 0) Refuse("node '{}': blocked quantization is not supported", node.name);
+      if (node.Int("block_size", 0) != 0)
+        Refuse("node '{}': blocked quantization is not supported", node.name);
       if (scale->shape.size() > 1)
-        Refuse("node '{}': scales of rank {} (blocked quantization) are not supported", node.name, scale->shape.size());
+        Refuse("node '{}': scales of rank {} (blocked quantization) are not supported", node.name,
+               scale->shape.size());
       if (scales.size() != 1) {
         quant->axis = NormalizeAxis(node.Int("axis", 1), codes->shape.size(), node);
         if (codes->shape[static_cast<size_t>(quant->axis)] != static_cast<int64_t>(scales.size()))
-          Refuse("node '{}': {} scales for axis {} of shape {}", node.name, scales.size(), quant->axis,
-                 ShapeName(codes->shape));
+          Refuse("node '{}': {} scales for axis {} of shape {}", node.name, scales.size(),
+                 quant->axis, ShapeName(codes->shape));
       }
       for (float s : scales)
         if (!(s >= 0) || s > std::numeric_limits<float>::max())
@@ -521,18 +565,22 @@ class Flattener {
     return perm;
   }
 
-  void InlineFunction(const onnx::NodeProto& proto, const FlatNode& node, const onnx::FunctionProto& function, Scope& scope) {
+  void InlineFunction(const onnx::NodeProto& proto, const FlatNode& node,
+                      const onnx::FunctionProto& function, Scope& scope) {
     if (scope.depth >= options_.limits.depth)
-      Refuse("node '{}': functions are nested too deeply, or function '{}' calls itself", node.name, node.op);
+      Refuse("node '{}': functions are nested too deeply, or function '{}' calls itself", node.name,
+             node.op);
     Scope body;
     body.depth = scope.depth + 1;
     body.prefix = node.name + "/";
     body.opsets = Opsets(function.opset_import(), fmt::format("function '{}'", node.op));
     const std::string what = fmt::format("node '{}' (function {})", node.name, node.op);
     if (proto.input_size() > function.input_size())
-      Refuse("{}: {} inputs, the function takes {}", what, proto.input_size(), function.input_size());
+      Refuse("{}: {} inputs, the function takes {}", what, proto.input_size(),
+             function.input_size());
     if (proto.output_size() > function.output_size())
-      Refuse("{}: {} outputs, the function gives {}", what, proto.output_size(), function.output_size());
+      Refuse("{}: {} outputs, the function gives {}", what, proto.output_size(),
+             function.output_size());
     std::set<std::string> omitted;
     for (int i = 0; i < function.input_size(); ++i) {
       if (i < proto.input_size() && !proto.input(i).empty())
@@ -565,14 +613,17 @@ class Flattener {
 
   const onnx::GraphProto& GraphAttribute(const FlatNode& node, const char* key) {
     const auto it = node.attributes.find(key);
-    if (it == node.attributes.end() || !it->second->has_g()) Refuse("node '{}': attribute '{}' is not a graph", node.name, key);
+    if (it == node.attributes.end() || !it->second->has_g())
+      Refuse("node '{}': attribute '{}' is not a graph", node.name, key);
     return it->second->g();
   }
 
   // Runs a branch or loop body in a scope of its own and returns its outputs.
-  std::vector<ValueId> InlineBody(const onnx::GraphProto& graph, const FlatNode& node, const std::string& tag, Scope& scope,
+  std::vector<ValueId> InlineBody(const onnx::GraphProto& graph, const FlatNode& node,
+                                  const std::string& tag, Scope& scope,
                                   const std::vector<ValueId>& arguments) {
-    if (scope.depth >= options_.limits.depth) Refuse("node '{}': branches are nested too deeply", node.name);
+    if (scope.depth >= options_.limits.depth)
+      Refuse("node '{}': branches are nested too deeply", node.name);
     Scope body;
     body.parent = &scope;
     body.depth = scope.depth + 1;
@@ -581,11 +632,13 @@ class Flattener {
     const std::string what = fmt::format("node '{}' ({}, {})", node.name, node.op, tag);
     if (static_cast<size_t>(graph.input_size()) != arguments.size())
       Refuse("{}: the body takes {} inputs, not {}", what, graph.input_size(), arguments.size());
-    for (int i = 0; i < graph.input_size(); ++i) Define(body, graph.input(i).name(), arguments[static_cast<size_t>(i)], what);
+    for (int i = 0; i < graph.input_size(); ++i)
+      Define(body, graph.input(i).name(), arguments[static_cast<size_t>(i)], what);
     for (const auto& tensor : graph.initializer())
       Define(body, tensor.name(),
              NewConstant(body.prefix + tensor.name(),
-                         LoadTensor(tensor, fmt::format("initializer '{}'", tensor.name()), external_, options_.limits)),
+                         LoadTensor(tensor, fmt::format("initializer '{}'", tensor.name()),
+                                    external_, options_.limits)),
              what);
     std::vector<std::string> outputs;
     for (const auto& output : graph.output()) outputs.push_back(output.name());
@@ -598,57 +651,73 @@ class Flattener {
   void InlineIf(const onnx::NodeProto& proto, const FlatNode& node, Scope& scope) {
     const auto condition = node.Input(0) == kAbsent ? nullptr : model_.Constant(node.inputs[0]);
     if (!condition || condition->dtype != DType::kBool || condition->size() != 1)
-      Refuse("node '{}' (If): its condition is not a constant; export the model with the branch resolved", node.name);
+      Refuse(
+          "node '{}' (If): its condition is not a constant; export the model with the branch "
+          "resolved",
+          node.name);
     const bool taken = condition->bytes[0] != 0;
-    model_.notes.push_back(fmt::format("node '{}' (If): the {} branch is always taken", node.name, taken ? "then" : "else"));
-    const auto results = InlineBody(GraphAttribute(node, taken ? "then_branch" : "else_branch"), node,
-                                    taken ? "then/" : "else/", scope, {});
-    if (results.size() < static_cast<size_t>(proto.output_size())) Refuse("node '{}' (If): the branch has too few outputs", node.name);
+    model_.notes.push_back(fmt::format("node '{}' (If): the {} branch is always taken", node.name,
+                                       taken ? "then" : "else"));
+    const auto results = InlineBody(GraphAttribute(node, taken ? "then_branch" : "else_branch"),
+                                    node, taken ? "then/" : "else/", scope, {});
+    if (results.size() < static_cast<size_t>(proto.output_size()))
+      Refuse("node '{}' (If): the branch has too few outputs", node.name);
     for (int i = 0; i < proto.output_size(); ++i)
       if (!proto.output(i).empty())
-        Define(scope, proto.output(i), results[static_cast<size_t>(i)], fmt::format("node '{}'", node.name));
+        Define(scope, proto.output(i), results[static_cast<size_t>(i)],
+               fmt::format("node '{}'", node.name));
   }
 
   void InlineLoop(const onnx::NodeProto& proto, const FlatNode& node, Scope& scope) {
     constexpr int64_t kMaxTrips = 64;
     const auto trips = node.Input(0) == kAbsent ? nullptr : model_.Constant(node.inputs[0]);
     if (!trips || trips->dtype != DType::kS64 || trips->size() != 1)
-      Refuse("node '{}' (Loop): its trip count is not a constant; export the model unrolled", node.name);
+      Refuse("node '{}' (Loop): its trip count is not a constant; export the model unrolled",
+             node.name);
     const int64_t count = trips->data<int64_t>()[0];
-    if (count < 0 || count > kMaxTrips) Refuse("node '{}' (Loop): {} trips are more than {}", node.name, count, kMaxTrips);
+    if (count < 0 || count > kMaxTrips)
+      Refuse("node '{}' (Loop): {} trips are more than {}", node.name, count, kMaxTrips);
     Tensor yes(DType::kBool, {});
     yes.bytes[0] = 1;
-    ValueId condition = node.Input(1) == kAbsent ? NewConstant(node.name + "/cond", yes) : node.inputs[1];
-    std::vector<ValueId> carried(node.inputs.begin() + std::min<int64_t>(2, static_cast<int64_t>(node.inputs.size())),
-                                 node.inputs.end());
+    ValueId condition =
+        node.Input(1) == kAbsent ? NewConstant(node.name + "/cond", yes) : node.inputs[1];
+    std::vector<ValueId> carried(
+        node.inputs.begin() + std::min<int64_t>(2, static_cast<int64_t>(node.inputs.size())),
+        node.inputs.end());
     const onnx::GraphProto& body = GraphAttribute(node, "body");
     if (static_cast<size_t>(proto.output_size()) > carried.size())
       Refuse("node '{}' (Loop): scan outputs are not supported", node.name);
     for (int64_t trip = 0; trip < count; ++trip) {
       const auto flag = model_.Constant(condition);
       if (!flag || flag->dtype != DType::kBool || flag->size() != 1)
-        Refuse("node '{}' (Loop): its condition is not a constant; export the model unrolled", node.name);
+        Refuse("node '{}' (Loop): its condition is not a constant; export the model unrolled",
+               node.name);
       if (flag->bytes[0] == 0) break;
       Tensor number(DType::kS64, {});
       number.data<int64_t>()[0] = trip;
-      std::vector<ValueId> arguments = {NewConstant(fmt::format("{}/trip{}", node.name, trip), number), condition};
+      std::vector<ValueId> arguments = {
+          NewConstant(fmt::format("{}/trip{}", node.name, trip), number), condition};
       arguments.insert(arguments.end(), carried.begin(), carried.end());
       const auto results = InlineBody(body, node, fmt::format("trip{}/", trip), scope, arguments);
-      if (results.size() < 1 + carried.size()) Refuse("node '{}' (Loop): the body has too few outputs", node.name);
+      if (results.size() < 1 + carried.size())
+        Refuse("node '{}' (Loop): the body has too few outputs", node.name);
       condition = results[0];
-      std::copy(results.begin() + 1, results.begin() + 1 + static_cast<int64_t>(carried.size()), carried.begin());
+      std::copy(results.begin() + 1, results.begin() + 1 + static_cast<int64_t>(carried.size()),
+                carried.begin());
     }
     model_.notes.push_back(fmt::format("node '{}' (Loop): unrolled", node.name));
     for (int i = 0; i < proto.output_size(); ++i)
       if (!proto.output(i).empty())
-        Define(scope, proto.output(i), carried[static_cast<size_t>(i)], fmt::format("node '{}'", node.name));
+        Define(scope, proto.output(i), carried[static_cast<size_t>(i)],
+               fmt::format("node '{}'", node.name));
   }
 
   const onnx::ModelProto& proto_;
   ExternalData& external_;
   const ImportOptions& options_;
   FlatModel model_;
-  std::map<std::string, const onnx::TensorProto*> pending_;  // initializers of the main graph not loaded yet
+  std::map<std::string, const onnx::TensorProto*>
+      pending_;  // initializers of the main graph not loaded yet
   std::map<std::pair<std::string, std::string>, const onnx::FunctionProto*> functions_;
   AttributeMap function_attributes_;  // of the function being inlined
   std::vector<std::unique_ptr<onnx::FunctionProto>> copies_;
@@ -659,7 +728,8 @@ class Flattener {
   int64_t folded_bytes_ = 0;
 };
 
-const AttributeProto* Find(const FlatNode& node, const std::string& key, AttributeProto::AttributeType type) {
+const AttributeProto* Find(const FlatNode& node, const std::string& key,
+                           AttributeProto::AttributeType type) {
   const auto it = node.attributes.find(key);
   if (it == node.attributes.end()) return nullptr;
   if (it->second->type() != type && it->second->type() != AttributeProto::UNDEFINED)
@@ -698,19 +768,23 @@ std::shared_ptr<const Tensor> FlatModel::Constant(ValueId id) {
   const Tensor codes = CastTensor(*quant.codes, DType::kS32);
   Tensor y(DType::kF32, codes.shape);
   int64_t inner = 1;
-  for (size_t i = static_cast<size_t>(quant.axis) + 1; i < codes.shape.size(); ++i) inner *= codes.shape[i];
+  for (size_t i = static_cast<size_t>(quant.axis) + 1; i < codes.shape.size(); ++i)
+    inner *= codes.shape[i];
   const auto out = y.data<float>();
   const auto in = codes.data<int32_t>();
   for (size_t i = 0; i < out.size(); ++i) {
-    const size_t c = quant.scales.size() == 1 ? 0 : i / static_cast<size_t>(inner) % quant.scales.size();
-    const auto difference = static_cast<int32_t>(static_cast<uint32_t>(in[i]) - static_cast<uint32_t>(quant.zero_points[c]));
+    const size_t c =
+        quant.scales.size() == 1 ? 0 : i / static_cast<size_t>(inner) % quant.scales.size();
+    const auto difference = static_cast<int32_t>(static_cast<uint32_t>(in[i]) -
+                                                 static_cast<uint32_t>(quant.zero_points[c]));
     out[i] = static_cast<float>(difference) * quant.scales[c];
   }
   v.constant = std::make_shared<const Tensor>(std::move(y));
   return v.constant;
 }
 
-FlatModel Flatten(const onnx::ModelProto& proto, ExternalData& external, const ImportOptions& options) {
+FlatModel Flatten(const onnx::ModelProto& proto, ExternalData& external,
+                  const ImportOptions& options) {
   return Flattener(proto, external, options).Run();
 }
 

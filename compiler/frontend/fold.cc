@@ -15,7 +15,9 @@ using Constants = std::vector<std::shared_ptr<const Tensor>>;
 
 bool IsFloat(DType type) { return type == DType::kF32 || type == DType::kF64; }
 
-double FloatAt(const Tensor& x, size_t i) { return x.dtype == DType::kF32 ? x.data<float>()[i] : x.data<double>()[i]; }
+double FloatAt(const Tensor& x, size_t i) {
+  return x.dtype == DType::kF32 ? x.data<float>()[i] : x.data<double>()[i];
+}
 
 int64_t IntegerAt(const Tensor& x, size_t i) {
   switch (x.dtype) {
@@ -100,7 +102,8 @@ std::optional<bool> Compare(const std::string& op, auto a, auto b) {
 
 Tensor FoldBinary(const FlatNode& node, const Tensor& a, const Tensor& b) {
   if (a.dtype != b.dtype && node.op != "Pow")
-    Refuse("node '{}' ({}): its operands are {} and {}", node.name, node.op, DTypeName(a.dtype), DTypeName(b.dtype));
+    Refuse("node '{}' ({}): its operands are {} and {}", node.name, node.op, DTypeName(a.dtype),
+           DTypeName(b.dtype));
   const auto shape = ir::BroadcastShape(a.shape, b.shape);
   if (!shape) Refuse("node '{}' ({}): {}", node.name, node.op, shape.error().message);
   const Tensor x0 = ir::BroadcastTensor(a, *shape);
@@ -115,7 +118,8 @@ Tensor FoldBinary(const FlatNode& node, const Tensor& a, const Tensor& b) {
     } else if (IsFloat(a.dtype)) {
       const double p = FloatAt(x0, i);
       const double q = IsFloat(b.dtype) ? FloatAt(x1, i) : static_cast<double>(IntegerAt(x1, i));
-      // One operation in fp64 on fp32 operands and rounding to fp32 equals the fp32 operation for + - * /.
+      // One operation in fp64 on fp32 operands and rounding to fp32 equals the fp32 operation for +
+      // - * /.
       double r = 0;
       if (node.op == "Add") {
         r = p + q;
@@ -150,12 +154,15 @@ Tensor FoldReduce(FlatModel& model, const FlatNode& node, const Tensor& x, const
   for (int64_t axis : ReduceAxes(model, node)) kept[static_cast<size_t>(axis)] = 1;
   std::vector<int64_t> results(static_cast<size_t>(ElementCount(kept)), 0);
   std::vector<char> started(results.size(), 0);
-  ir::ForEachPair(x.shape, ir::BroadcastStrides(x.shape, x.shape), ir::BroadcastStrides(kept, x.shape),
-                  [&](int64_t i, int64_t j) {
+  ir::ForEachPair(x.shape, ir::BroadcastStrides(x.shape, x.shape),
+                  ir::BroadcastStrides(kept, x.shape), [&](int64_t i, int64_t j) {
                     const int64_t v = IntegerAt(x, static_cast<size_t>(i));
                     int64_t& r = results[static_cast<size_t>(j)];
                     FlatNode step;
-                    step.op = node.op == "ReduceProd" ? "Mul" : node.op == "ReduceSum" ? "Add" : node.op == "ReduceMax" ? "Max" : "Min";
+                    step.op = node.op == "ReduceProd"  ? "Mul"
+                              : node.op == "ReduceSum" ? "Add"
+                              : node.op == "ReduceMax" ? "Max"
+                                                       : "Min";
                     r = started[static_cast<size_t>(j)] ? IntegerBinary(step, r, v) : v;
                     started[static_cast<size_t>(j)] = 1;
                   });
@@ -196,7 +203,8 @@ Tensor CastTensor(const Tensor& x, DType to) {
   return y;
 }
 
-std::optional<std::vector<Tensor>> Fold(FlatModel& model, const FlatNode& node, const std::vector<ValueType>& types) {
+std::optional<std::vector<Tensor>> Fold(FlatModel& model, const FlatNode& node,
+                                        const std::vector<ValueType>& types) {
   const auto one = [](Tensor t) {
     std::vector<Tensor> list;
     list.push_back(std::move(t));
@@ -209,7 +217,8 @@ std::optional<std::vector<Tensor>> Fold(FlatModel& model, const FlatNode& node, 
     const auto rank = static_cast<int64_t>(shape.size());
     const int64_t start = node.Int("start", 0);
     const int64_t first = std::clamp<int64_t>(start < 0 ? start + rank : start, 0, rank);
-    for (size_t i = 0; i < y.data<int64_t>().size(); ++i) y.data<int64_t>()[i] = shape[static_cast<size_t>(first) + i];
+    for (size_t i = 0; i < y.data<int64_t>().size(); ++i)
+      y.data<int64_t>()[i] = shape[static_cast<size_t>(first) + i];
     return one(std::move(y));
   }
   if (op == "Size") {
@@ -224,8 +233,10 @@ std::optional<std::vector<Tensor>> Fold(FlatModel& model, const FlatNode& node, 
     std::vector<uint8_t> element(static_cast<size_t>(DTypeSize(y.dtype)), 0);
     if (const auto it = node.attributes.find("value"); it != node.attributes.end()) {
       ExternalData none({}, 0);
-      const Tensor value = LoadTensor(it->second->t(), fmt::format("node '{}'", node.name), none, ImportLimits{});
-      if (value.size() != 1) Refuse("node '{}' (ConstantOfShape): its value is not one element", node.name);
+      const Tensor value =
+          LoadTensor(it->second->t(), fmt::format("node '{}'", node.name), none, ImportLimits{});
+      if (value.size() != 1)
+        Refuse("node '{}' (ConstantOfShape): its value is not one element", node.name);
       element = value.bytes;
     }
     for (size_t i = 0; i < y.bytes.size(); ++i) y.bytes[i] = element[i % element.size()];
@@ -239,7 +250,8 @@ std::optional<std::vector<Tensor>> Fold(FlatModel& model, const FlatNode& node, 
     return y;
   };
   if (op == "Cast") return one(CastTensor(x, types[0].dtype));
-  if (op == "Reshape" || op == "Flatten" || op == "Squeeze" || op == "Unsqueeze") return one(reshaped());
+  if (op == "Reshape" || op == "Flatten" || op == "Squeeze" || op == "Unsqueeze")
+    return one(reshaped());
   if (op == "Transpose") {
     auto perm = node.Ints("perm");
     if (perm.empty())
@@ -288,7 +300,8 @@ std::optional<std::vector<Tensor>> Fold(FlatModel& model, const FlatNode& node, 
     return one(std::move(y));
   }
   if (op == "Where") {
-    if (x.dtype != DType::kBool || in[1]->dtype != in[2]->dtype) Refuse("node '{}' (Where): its types do not fit", node.name);
+    if (x.dtype != DType::kBool || in[1]->dtype != in[2]->dtype)
+      Refuse("node '{}' (Where): its types do not fit", node.name);
     const Tensor c = ir::BroadcastTensor(x, types[0].shape);
     Tensor y = ir::BroadcastTensor(*in[1], types[0].shape);
     const Tensor other = ir::BroadcastTensor(*in[2], types[0].shape);
@@ -299,29 +312,36 @@ std::optional<std::vector<Tensor>> Fold(FlatModel& model, const FlatNode& node, 
   }
   if (op == "QuantizeLinear") {
     const Tensor& scale = *in[1];
-    if (scale.dtype != DType::kF32) Refuse("node '{}' (QuantizeLinear): its scale is not float32", node.name);
+    if (scale.dtype != DType::kF32)
+      Refuse("node '{}' (QuantizeLinear): its scale is not float32", node.name);
     if (scale.shape.size() > 1 || node.Int("block_size", 0) != 0)
       Refuse("node '{}' (QuantizeLinear): blocked quantization is not supported", node.name);
     const auto scales = scale.data<float>();
     for (float s : scales)
-      if (!(s >= 0) || s > std::numeric_limits<float>::max()) Refuse("node '{}': scale {} is negative or not finite", node.name, s);
+      if (!(s >= 0) || s > std::numeric_limits<float>::max())
+        Refuse("node '{}': scale {} is negative or not finite", node.name, s);
     std::vector<int64_t> zeros(scales.size(), 0);
     if (in.size() > 2 && in[2]) {
-      if (in[2]->size() != scale.size()) Refuse("node '{}' (QuantizeLinear): scale and zero point do not fit", node.name);
+      if (in[2]->size() != scale.size())
+        Refuse("node '{}' (QuantizeLinear): scale and zero point do not fit", node.name);
       for (size_t i = 0; i < zeros.size(); ++i) zeros[i] = IntegerAt(*in[2], i);
     }
     size_t inner = 1;
     if (scales.size() != 1) {
       const int64_t axis = NormalizeAxis(node.Int("axis", 1), x.shape.size(), node);
       if (x.shape[static_cast<size_t>(axis)] != scale.size())
-        Refuse("node '{}' (QuantizeLinear): {} scales for shape {}", node.name, scale.size(), ShapeName(x.shape));
-      for (size_t i = static_cast<size_t>(axis) + 1; i < x.shape.size(); ++i) inner *= static_cast<size_t>(x.shape[i]);
+        Refuse("node '{}' (QuantizeLinear): {} scales for shape {}", node.name, scale.size(),
+               ShapeName(x.shape));
+      for (size_t i = static_cast<size_t>(axis) + 1; i < x.shape.size(); ++i)
+        inner *= static_cast<size_t>(x.shape[i]);
     }
     Tensor y(types[0].dtype, x.shape);
     const auto range = y.dtype == DType::kS8 ? numerics::kS8 : numerics::kU8;
     for (size_t i = 0; i < y.bytes.size(); ++i) {
       const size_t c = scales.size() == 1 ? 0 : i / inner % scales.size();
-      SetInteger(y, i, numerics::fp::Quantize(x.data<float>()[i], scales[c], static_cast<int>(zeros[c]), range));
+      SetInteger(
+          y, i,
+          numerics::fp::Quantize(x.data<float>()[i], scales[c], static_cast<int>(zeros[c]), range));
     }
     return one(std::move(y));
   }
@@ -331,7 +351,8 @@ std::optional<std::vector<Tensor>> Fold(FlatModel& model, const FlatNode& node, 
     return one(std::move(y));
   }
   if (op.starts_with("Reduce") && !IsFloat(x.dtype)) {
-    if (op != "ReduceProd" && op != "ReduceSum" && op != "ReduceMax" && op != "ReduceMin") return std::nullopt;
+    if (op != "ReduceProd" && op != "ReduceSum" && op != "ReduceMax" && op != "ReduceMin")
+      return std::nullopt;
     return one(FoldReduce(model, node, x, types[0]));
   }
   const bool comparison = Compare(op, 0, 0).has_value() || op == "And" || op == "Or" || op == "Xor";

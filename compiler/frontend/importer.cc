@@ -17,13 +17,15 @@ Expected<Result> Guarded(const std::string& where, const std::function<Result()>
   } catch (const Refusal& refusal) {
     return Fail(ErrorCode::kModel, fmt::format("{}: {}", where, refusal.message));
   } catch (const std::bad_alloc&) {
-    return Fail(ErrorCode::kModel, fmt::format("{}: importing it needs more memory than there is", where));
+    return Fail(ErrorCode::kModel,
+                fmt::format("{}: importing it needs more memory than there is", where));
   } catch (const std::length_error&) {
     return Fail(ErrorCode::kModel, fmt::format("{}: a size in it is too large", where));
   }
 }
 
-ImportResult Import(std::span<const uint8_t> bytes, const std::filesystem::path& folder, const ImportOptions& options) {
+ImportResult Import(std::span<const uint8_t> bytes, const std::filesystem::path& folder,
+                    const ImportOptions& options) {
   const auto proto = ParseModel(bytes, options.limits);
   ExternalData external(folder, options.limits.external_bytes);
   return Lower(Flatten(*proto, external, options), options);
@@ -40,7 +42,9 @@ Expected<ImportResult> ImportFile(const std::filesystem::path& file, const Impor
   });
 }
 
-Expected<ImportResult> ImportBytes(std::span<const uint8_t> bytes, const std::filesystem::path& folder, const ImportOptions& options) {
+Expected<ImportResult> ImportBytes(std::span<const uint8_t> bytes,
+                                   const std::filesystem::path& folder,
+                                   const ImportOptions& options) {
   return Guarded<ImportResult>("model", [&] { return Import(bytes, folder, options); });
 }
 
@@ -56,9 +60,12 @@ Expected<std::vector<ModelInput>> ListInputs(const std::filesystem::path& file) 
       row.name = input.name();
       row.has_initializer = initializers.count(input.name()) > 0;
       const auto& type = input.type().tensor_type();
-      row.type = DTypeName(ToDType(type.elem_type(), fmt::format("graph input '{}'", input.name())));
+      row.type =
+          DTypeName(ToDType(type.elem_type(), fmt::format("graph input '{}'", input.name())));
       for (const auto& dim : type.shape().dim())
-        row.dims.push_back(dim.has_dim_value() ? std::to_string(dim.dim_value()) : dim.dim_param().empty() ? "?" : dim.dim_param());
+        row.dims.push_back(dim.has_dim_value()       ? std::to_string(dim.dim_value())
+                           : dim.dim_param().empty() ? "?"
+                                                     : dim.dim_param());
       inputs.push_back(std::move(row));
     }
     return inputs;
@@ -68,7 +75,8 @@ Expected<std::vector<ModelInput>> ListInputs(const std::filesystem::path& file) 
 std::vector<OperatorSupport> SupportedOperators() {
   std::vector<OperatorSupport> rows;
   const auto device = [&](const char* op, const char* note) { rows.push_back({op, true, note}); };
-  device("Conv", "constant 8-bit weights, per tensor or per channel; any stride, dilation, padding, group");
+  device("Conv",
+         "constant 8-bit weights, per tensor or per channel; any stride, dilation, padding, group");
   device("Gemm", "constant 8-bit weights");
   device("MatMul", "constant 8-bit weights [K,N]");
   device("MatMulInteger", "constant 8-bit weights; raw int32");
@@ -77,13 +85,17 @@ std::vector<OperatorSupport> SupportedOperators() {
   device("AveragePool, GlobalAveragePool", "");
   device("ReduceMean", "over height and width");
   device("Add, Mul", "two quantized operands, NumPy broadcasting");
-  device("any function of one code", "LeakyRelu, Sigmoid, HardSigmoid, HardSwish, Tanh, Gelu, SiLU, Elu, Sqrt, scalar arithmetic ...: one table");
+  device("any function of one code",
+         "LeakyRelu, Sigmoid, HardSigmoid, HardSwish, Tanh, Gelu, SiLU, Elu, Sqrt, scalar "
+         "arithmetic ...: one table");
   device("Concat, Split, Slice, Pad", "data movement");
-  device("Reshape, Flatten, Squeeze, Unsqueeze, Transpose, DepthToSpace, SpaceToDepth", "data movement");
+  device("Reshape, Flatten, Squeeze, Unsqueeze, Transpose, DepthToSpace, SpaceToDepth",
+         "data movement");
   device("Resize, Upsample", "nearest");
   device("QuantizeLinear, DequantizeLinear", "between codes; at float values they are host steps");
   rows.push_back({"Softmax", false, "exponentials and a division over a whole row (N10)"});
-  for (const ir::HostOperator& host : ir::HostOperators()) rows.push_back({std::string(host.op), false, std::string(host.reason)});
+  for (const ir::HostOperator& host : ir::HostOperators())
+    rows.push_back({std::string(host.op), false, std::string(host.reason)});
   return rows;
 }
 

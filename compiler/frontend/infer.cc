@@ -1,5 +1,5 @@
-// Types and shapes: what ONNX says about the outputs of each operator that can be imported. An operator that is not listed here is
-// refused by name.
+// Types and shapes: what ONNX says about the outputs of each operator that can be imported. An
+// operator that is not listed here is refused by name.
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -22,23 +22,28 @@ const Value& In(const FlatModel& model, const FlatNode& node, size_t i) {
 
 void RequireRank(const FlatNode& node, const Value& x, size_t rank) {
   if (x.shape.size() != rank)
-    Refuse("node '{}' ({}): input '{}' has rank {}, rank {} is required", node.name, node.op, x.name, x.shape.size(), rank);
+    Refuse("node '{}' ({}): input '{}' has rank {}, rank {} is required", node.name, node.op,
+           x.name, x.shape.size(), rank);
 }
 
 int64_t CheckedMul(int64_t a, int64_t b, const FlatNode& node) {
   int64_t r = 0;
-  if (__builtin_mul_overflow(a, b, &r)) Refuse("node '{}' ({}): a size overflows", node.name, node.op);
+  if (__builtin_mul_overflow(a, b, &r))
+    Refuse("node '{}' ({}): a size overflows", node.name, node.op);
   return r;
 }
 
-std::vector<ValueType> One(DType dtype, Shape shape) { return {ValueType{dtype, std::move(shape)}}; }
+std::vector<ValueType> One(DType dtype, Shape shape) {
+  return {ValueType{dtype, std::move(shape)}};
+}
 
 std::vector<ValueType> Same(const FlatModel& model, const FlatNode& node) {
   const Value& x = In(model, node, 0);
   return One(x.dtype, x.shape);
 }
 
-std::vector<ValueType> Broadcasted(const FlatModel& model, const FlatNode& node, std::optional<DType> dtype = {}) {
+std::vector<ValueType> Broadcasted(const FlatModel& model, const FlatNode& node,
+                                   std::optional<DType> dtype = {}) {
   Shape shape = In(model, node, 0).shape;
   for (size_t i = 1; i < node.inputs.size(); ++i) {
     auto merged = ir::BroadcastShape(shape, In(model, node, i).shape);
@@ -52,16 +57,19 @@ std::vector<ValueType> ConvType(FlatModel& model, const FlatNode& node, size_t w
   const Value& x = In(model, node, 0);
   const Value& w = In(model, node, weight_input);
   if (x.shape.size() != 4)
-    Refuse("node '{}' ({}): only two-dimensional convolutions are supported, the input has shape {}", node.name, node.op,
-           ShapeName(x.shape));
+    Refuse(
+        "node '{}' ({}): only two-dimensional convolutions are supported, the input has shape {}",
+        node.name, node.op, ShapeName(x.shape));
   RequireRank(node, w, 4);
   const int64_t group = node.Int("group", 1);
-  if (group < 1 || x.shape[1] % group != 0 || w.shape[0] % group != 0 || w.shape[1] * group != x.shape[1])
-    Refuse("node '{}' ({}): weights {} and group {} do not fit input {}", node.name, node.op, ShapeName(w.shape), group,
-           ShapeName(x.shape));
+  if (group < 1 || x.shape[1] % group != 0 || w.shape[0] % group != 0 ||
+      w.shape[1] * group != x.shape[1])
+    Refuse("node '{}' ({}): weights {} and group {} do not fit input {}", node.name, node.op,
+           ShapeName(w.shape), group, ShapeName(x.shape));
   const auto stated = node.Ints("kernel_shape");
   if (!stated.empty() && stated != std::vector<int64_t>{w.shape[2], w.shape[3]})
-    Refuse("node '{}' ({}): kernel_shape differs from the weights' shape {}", node.name, node.op, ShapeName(w.shape));
+    Refuse("node '{}' ({}): kernel_shape differs from the weights' shape {}", node.name, node.op,
+           ShapeName(w.shape));
   const Window window = WindowOf(node, x.shape, {w.shape[2], w.shape[3]});
   return One(DType::kF32, {x.shape[0], w.shape[0], window.output[0], window.output[1]});
 }
@@ -73,10 +81,11 @@ std::vector<ValueType> ConvTransposeType(FlatModel& model, const FlatNode& node)
   RequireRank(node, w, 4);
   const int64_t group = node.Int("group", 1);
   if (group < 1 || x.shape[1] != w.shape[0] || x.shape[1] % group != 0)
-    Refuse("node '{}' (ConvTranspose): weights {} and group {} do not fit input {}", node.name, ShapeName(w.shape), group,
-           ShapeName(x.shape));
+    Refuse("node '{}' (ConvTranspose): weights {} and group {} do not fit input {}", node.name,
+           ShapeName(w.shape), group, ShapeName(x.shape));
   if (node.Has("output_shape") || node.String("auto_pad", "NOTSET") != "NOTSET")
-    Refuse("node '{}' (ConvTranspose): output_shape and auto_pad are not supported; state pads", node.name);
+    Refuse("node '{}' (ConvTranspose): output_shape and auto_pad are not supported; state pads",
+           node.name);
   auto strides = node.Ints("strides");
   auto dilations = node.Ints("dilations");
   auto pads = node.Ints("pads");
@@ -90,8 +99,10 @@ std::vector<ValueType> ConvTransposeType(FlatModel& model, const FlatNode& node)
   Shape shape = {x.shape[0], CheckedMul(w.shape[1], group, node), 0, 0};
   for (size_t i = 0; i < 2; ++i) {
     for (int64_t v : {strides[i], dilations[i], pads[i], pads[i + 2], extra[i]})
-      if (v < 0 || v > (1 << 20)) Refuse("node '{}' (ConvTranspose): an attribute is out of range", node.name);
-    shape[i + 2] = (x.shape[i + 2] - 1) * strides[i] + extra[i] + (w.shape[i + 2] - 1) * dilations[i] + 1 - pads[i] - pads[i + 2];
+      if (v < 0 || v > (1 << 20))
+        Refuse("node '{}' (ConvTranspose): an attribute is out of range", node.name);
+    shape[i + 2] = (x.shape[i + 2] - 1) * strides[i] + extra[i] +
+                   (w.shape[i + 2] - 1) * dilations[i] + 1 - pads[i] - pads[i + 2];
     if (shape[i + 2] <= 0) Refuse("node '{}' (ConvTranspose): its output is empty", node.name);
   }
   return One(DType::kF32, shape);
@@ -101,14 +112,16 @@ std::vector<ValueType> PoolType(FlatModel& model, const FlatNode& node) {
   const Value& x = In(model, node, 0);
   RequireRank(node, x, 4);
   const auto kernel = node.Ints("kernel_shape");
-  if (kernel.size() != 2) Refuse("node '{}' ({}): kernel_shape must have two entries", node.name, node.op);
+  if (kernel.size() != 2)
+    Refuse("node '{}' ({}): kernel_shape must have two entries", node.name, node.op);
   const Window window = WindowOf(node, x.shape, {kernel[0], kernel[1]});
   return One(x.dtype, {x.shape[0], x.shape[1], window.output[0], window.output[1]});
 }
 
 std::vector<ValueType> GlobalPoolType(FlatModel& model, const FlatNode& node) {
   const Value& x = In(model, node, 0);
-  if (x.shape.size() < 3) Refuse("node '{}' ({}): rank {} is too small", node.name, node.op, x.shape.size());
+  if (x.shape.size() < 3)
+    Refuse("node '{}' ({}): rank {} is too small", node.name, node.op, x.shape.size());
   Shape shape(x.shape.size(), 1);
   shape[0] = x.shape[0];
   shape[1] = x.shape[1];
@@ -123,20 +136,24 @@ std::vector<ValueType> GemmType(FlatModel& model, const FlatNode& node) {
   const bool ta = node.Int("transA", 0) != 0;
   const bool tb = node.Int("transB", 0) != 0;
   if (a.shape[ta ? 0 : 1] != b.shape[tb ? 1 : 0])
-    Refuse("node '{}' (Gemm): shapes {} and {} do not fit", node.name, ShapeName(a.shape), ShapeName(b.shape));
+    Refuse("node '{}' (Gemm): shapes {} and {} do not fit", node.name, ShapeName(a.shape),
+           ShapeName(b.shape));
   const Shape shape = {a.shape[ta ? 1 : 0], b.shape[tb ? 0 : 1]};
   if (node.Input(2) != kAbsent) {
     const auto merged = ir::BroadcastShape(shape, In(model, node, 2).shape);
-    if (!merged || *merged != shape) Refuse("node '{}' (Gemm): bias {} does not fit output {}", node.name,
-                                            ShapeName(In(model, node, 2).shape), ShapeName(shape));
+    if (!merged || *merged != shape)
+      Refuse("node '{}' (Gemm): bias {} does not fit output {}", node.name,
+             ShapeName(In(model, node, 2).shape), ShapeName(shape));
   }
   return One(a.dtype, shape);
 }
 
-std::vector<ValueType> MatMulType(FlatModel& model, const FlatNode& node, std::optional<DType> dtype = {}) {
+std::vector<ValueType> MatMulType(FlatModel& model, const FlatNode& node,
+                                  std::optional<DType> dtype = {}) {
   const Value& a = In(model, node, 0);
   const Value& b = In(model, node, 1);
-  if (a.shape.empty() || b.shape.empty()) Refuse("node '{}' ({}): a scalar operand", node.name, node.op);
+  if (a.shape.empty() || b.shape.empty())
+    Refuse("node '{}' ({}): a scalar operand", node.name, node.op);
   Shape sa = a.shape;
   Shape sb = b.shape;
   if (sa.size() == 1) sa.insert(sa.begin(), 1);
@@ -145,7 +162,8 @@ std::vector<ValueType> MatMulType(FlatModel& model, const FlatNode& node, std::o
   const int64_t k = sa.back();
   const int64_t n = sb.back();
   if (sb[sb.size() - 2] != k)
-    Refuse("node '{}' ({}): shapes {} and {} do not fit", node.name, node.op, ShapeName(a.shape), ShapeName(b.shape));
+    Refuse("node '{}' ({}): shapes {} and {} do not fit", node.name, node.op, ShapeName(a.shape),
+           ShapeName(b.shape));
   sa.resize(sa.size() - 2);
   sb.resize(sb.size() - 2);
   auto batch = ir::BroadcastShape(sa, sb);
@@ -158,17 +176,22 @@ std::vector<ValueType> MatMulType(FlatModel& model, const FlatNode& node, std::o
 std::vector<ValueType> ConcatType(FlatModel& model, const FlatNode& node) {
   Shape shape = In(model, node, 0).shape;
   if (shape.empty()) Refuse("node '{}' (Concat): scalars cannot be joined", node.name);
-  const auto axis = static_cast<size_t>(NormalizeAxis(node.Int("axis", node.opset < 4 ? 1 : 0), shape.size(), node));
+  const auto axis = static_cast<size_t>(
+      NormalizeAxis(node.Int("axis", node.opset < 4 ? 1 : 0), shape.size(), node));
   shape[axis] = 0;
   for (size_t i = 0; i < node.inputs.size(); ++i) {
     const Value& x = In(model, node, i);
-    if (x.dtype != In(model, node, 0).dtype) Refuse("node '{}' (Concat): its inputs have different types", node.name);
-    if (x.shape.size() != shape.size()) Refuse("node '{}' (Concat): its inputs have different ranks", node.name);
+    if (x.dtype != In(model, node, 0).dtype)
+      Refuse("node '{}' (Concat): its inputs have different types", node.name);
+    if (x.shape.size() != shape.size())
+      Refuse("node '{}' (Concat): its inputs have different ranks", node.name);
     for (size_t d = 0; d < shape.size(); ++d) {
       if (d == axis) {
-        if (__builtin_add_overflow(shape[d], x.shape[d], &shape[d])) Refuse("node '{}' (Concat): a size overflows", node.name);
+        if (__builtin_add_overflow(shape[d], x.shape[d], &shape[d]))
+          Refuse("node '{}' (Concat): a size overflows", node.name);
       } else if (x.shape[d] != shape[d]) {
-        Refuse("node '{}' (Concat): input '{}' of shape {} does not fit", node.name, x.name, ShapeName(x.shape));
+        Refuse("node '{}' (Concat): input '{}' of shape {} does not fit", node.name, x.name,
+               ShapeName(x.shape));
       }
     }
   }
@@ -185,7 +208,8 @@ std::vector<ValueType> ReshapeType(FlatModel& model, const FlatNode& node) {
   int64_t inferred = -1;
   for (size_t i = 0; i < shape.size(); ++i) {
     if (shape[i] == 0 && !allow_zero) {
-      if (i >= x.shape.size()) Refuse("node '{}' (Reshape): dimension {} copies one the input lacks", node.name, i);
+      if (i >= x.shape.size())
+        Refuse("node '{}' (Reshape): dimension {} copies one the input lacks", node.name, i);
       shape[i] = x.shape[i];
     }
     if (shape[i] == -1) {
@@ -215,7 +239,8 @@ std::vector<ValueType> FlattenType(FlatModel& model, const FlatNode& node) {
   if (axis < 0) axis += rank;
   if (axis < 0 || axis > rank) Refuse("node '{}' (Flatten): axis is out of range", node.name);
   const auto split = x.shape.begin() + axis;
-  return One(x.dtype, {ElementCount(Shape(x.shape.begin(), split)), ElementCount(Shape(split, x.shape.end()))});
+  return One(x.dtype, {ElementCount(Shape(x.shape.begin(), split)),
+                       ElementCount(Shape(split, x.shape.end()))});
 }
 
 std::vector<ValueType> SqueezeType(FlatModel& model, const FlatNode& node) {
@@ -227,7 +252,8 @@ std::vector<ValueType> SqueezeType(FlatModel& model, const FlatNode& node) {
   Shape shape;
   for (size_t i = 0; i < x.shape.size(); ++i) {
     const bool drop = list ? axes.count(static_cast<int64_t>(i)) > 0 : x.shape[i] == 1;
-    if (drop && x.shape[i] != 1) Refuse("node '{}' (Squeeze): dimension {} is {}", node.name, i, x.shape[i]);
+    if (drop && x.shape[i] != 1)
+      Refuse("node '{}' (Squeeze): dimension {} is {}", node.name, i, x.shape[i]);
     if (!drop) shape.push_back(x.shape[i]);
   }
   return One(x.dtype, shape);
@@ -241,10 +267,12 @@ std::vector<ValueType> UnsqueezeType(FlatModel& model, const FlatNode& node) {
   if (rank > 16) Refuse("node '{}' (Unsqueeze): rank {} is too large", node.name, rank);
   std::set<int64_t> axes;
   for (int64_t axis : *list) axes.insert(NormalizeAxis(axis, rank, node));
-  if (axes.size() != list->size()) Refuse("node '{}' (Unsqueeze): an axis is given twice", node.name);
+  if (axes.size() != list->size())
+    Refuse("node '{}' (Unsqueeze): an axis is given twice", node.name);
   Shape shape;
   size_t next = 0;
-  for (size_t i = 0; i < rank; ++i) shape.push_back(axes.count(static_cast<int64_t>(i)) ? 1 : x.shape[next++]);
+  for (size_t i = 0; i < rank; ++i)
+    shape.push_back(axes.count(static_cast<int64_t>(i)) ? 1 : x.shape[next++]);
   return One(x.dtype, shape);
 }
 
@@ -326,7 +354,9 @@ std::vector<ValueType> GatherType(FlatModel& model, const FlatNode& node) {
 
 std::vector<ValueType> QuantizeType(FlatModel& model, const FlatNode& node) {
   const Value& x = In(model, node, 0);
-  if (x.dtype != DType::kF32) Refuse("node '{}' (QuantizeLinear): input '{}' is {}, not f32", node.name, x.name, DTypeName(x.dtype));
+  if (x.dtype != DType::kF32)
+    Refuse("node '{}' (QuantizeLinear): input '{}' is {}, not f32", node.name, x.name,
+           DTypeName(x.dtype));
   DType type = DType::kU8;
   if (node.Input(2) != kAbsent) {
     type = In(model, node, 2).dtype;
@@ -334,19 +364,25 @@ std::vector<ValueType> QuantizeType(FlatModel& model, const FlatNode& node) {
     type = ToDType(static_cast<int>(stated), fmt::format("node '{}' (QuantizeLinear)", node.name));
   }
   if (type != DType::kU8 && type != DType::kS8)
-    Refuse("node '{}' (QuantizeLinear): quantization to {} is not supported; quantize to 8 bits", node.name, DTypeName(type));
+    Refuse("node '{}' (QuantizeLinear): quantization to {} is not supported; quantize to 8 bits",
+           node.name, DTypeName(type));
   return One(type, x.shape);
 }
 
 std::vector<ValueType> DequantizeType(FlatModel& model, const FlatNode& node) {
   const Value& x = In(model, node, 0);
   if (x.dtype != DType::kU8 && x.dtype != DType::kS8 && x.dtype != DType::kS32)
-    Refuse("node '{}' (DequantizeLinear): input '{}' is {}; 8-bit codes (or int32 biases) are supported", node.name, x.name,
-           DTypeName(x.dtype));
+    Refuse(
+        "node '{}' (DequantizeLinear): input '{}' is {}; 8-bit codes (or int32 biases) are "
+        "supported",
+        node.name, x.name, DTypeName(x.dtype));
   const Value& scale = In(model, node, 1);
-  if (scale.dtype != DType::kF32) Refuse("node '{}' (DequantizeLinear): its scale is {}, not f32", node.name, DTypeName(scale.dtype));
+  if (scale.dtype != DType::kF32)
+    Refuse("node '{}' (DequantizeLinear): its scale is {}, not f32", node.name,
+           DTypeName(scale.dtype));
   if (node.Input(2) != kAbsent && In(model, node, 2).dtype != x.dtype)
-    Refuse("node '{}' (DequantizeLinear): the zero point's type differs from the input's", node.name);
+    Refuse("node '{}' (DequantizeLinear): the zero point's type differs from the input's",
+           node.name);
   return One(DType::kF32, x.shape);
 }
 
@@ -362,7 +398,8 @@ std::vector<ValueType> ConstantOfShapeType(FlatModel& model, const FlatNode& nod
 
 std::vector<ValueType> ExpandType(FlatModel& model, const FlatNode& node) {
   const Value& x = In(model, node, 0);
-  const auto merged = ir::BroadcastShape(x.shape, ConstantIntegers(model, node.Input(1), node, "shape"));
+  const auto merged =
+      ir::BroadcastShape(x.shape, ConstantIntegers(model, node.Input(1), node, "shape"));
   if (!merged) Refuse("node '{}' (Expand): {}", node.name, merged.error().message);
   return One(x.dtype, *merged);
 }
@@ -383,13 +420,16 @@ std::vector<ValueType> BlockType(FlatModel& model, const FlatNode& node, bool to
   const Value& x = In(model, node, 0);
   RequireRank(node, x, 4);
   const int64_t b = node.Int("blocksize", 0);
-  if (b < 1 || b > 1024) Refuse("node '{}' ({}): blocksize {} is out of range", node.name, node.op, b);
+  if (b < 1 || b > 1024)
+    Refuse("node '{}' ({}): blocksize {} is out of range", node.name, node.op, b);
   const Shape& s = x.shape;
   if (to_depth) {
-    if (s[2] % b != 0 || s[3] % b != 0) Refuse("node '{}' ({}): blocks of {} do not divide {}", node.name, node.op, b, ShapeName(s));
+    if (s[2] % b != 0 || s[3] % b != 0)
+      Refuse("node '{}' ({}): blocks of {} do not divide {}", node.name, node.op, b, ShapeName(s));
     return One(x.dtype, {s[0], s[1] * b * b, s[2] / b, s[3] / b});
   }
-  if (s[1] % (b * b) != 0) Refuse("node '{}' ({}): blocks of {} do not divide {}", node.name, node.op, b, ShapeName(s));
+  if (s[1] % (b * b) != 0)
+    Refuse("node '{}' ({}): blocks of {} do not divide {}", node.name, node.op, b, ShapeName(s));
   return One(x.dtype, {s[0], s[1] / (b * b), s[2] * b, s[3] * b});
 }
 
@@ -397,24 +437,32 @@ std::vector<ValueType> CheckedNormalization(FlatModel& model, const FlatNode& no
   const Value& x = In(model, node, 0);
   if (node.op == "BatchNormalization") {
     if (node.Int("training_mode", 0) != 0)
-      Refuse("node '{}' (BatchNormalization): training mode is not supported; export the model for inference", node.name);
-    if (x.shape.size() < 2) Refuse("node '{}' ({}): rank {} is too small", node.name, node.op, x.shape.size());
+      Refuse(
+          "node '{}' (BatchNormalization): training mode is not supported; export the model for "
+          "inference",
+          node.name);
+    if (x.shape.size() < 2)
+      Refuse("node '{}' ({}): rank {} is too small", node.name, node.op, x.shape.size());
     for (size_t i = 1; i < 5; ++i)
       if (ElementCount(In(model, node, i).shape) != x.shape[1])
-        Refuse("node '{}' ({}): input {} does not have {} elements", node.name, node.op, i, x.shape[1]);
+        Refuse("node '{}' ({}): input {} does not have {} elements", node.name, node.op, i,
+               x.shape[1]);
   }
   if (node.op == "InstanceNormalization") {
-    if (x.shape.size() < 3) Refuse("node '{}' ({}): rank {} is too small", node.name, node.op, x.shape.size());
+    if (x.shape.size() < 3)
+      Refuse("node '{}' ({}): rank {} is too small", node.name, node.op, x.shape.size());
     for (size_t i = 1; i < 3; ++i)
       if (ElementCount(In(model, node, i).shape) != x.shape[1])
-        Refuse("node '{}' ({}): input {} does not have {} elements", node.name, node.op, i, x.shape[1]);
+        Refuse("node '{}' ({}): input {} does not have {} elements", node.name, node.op, i,
+               x.shape[1]);
   }
   if (node.op == "LayerNormalization") {
     const int64_t axis = NormalizeAxis(node.Int("axis", -1), x.shape.size(), node);
     const Shape inner(x.shape.begin() + axis, x.shape.end());
     for (size_t i = 1; i < node.inputs.size(); ++i) {
       const auto merged = ir::BroadcastShape(inner, In(model, node, i).shape);
-      if (!merged || *merged != inner) Refuse("node '{}' ({}): input {} does not fit {}", node.name, node.op, i, ShapeName(inner));
+      if (!merged || *merged != inner)
+        Refuse("node '{}' ({}): input {} does not fit {}", node.name, node.op, i, ShapeName(inner));
     }
   }
   return One(x.dtype, x.shape);
@@ -425,29 +473,73 @@ using Rule = std::function<std::vector<ValueType>(FlatModel&, const FlatNode&)>;
 const std::map<std::string, Rule>& Rules() {
   static const std::map<std::string, Rule> rules = [] {
     std::map<std::string, Rule> r;
-    for (const char* op :
-         {"Relu",  "LeakyRelu", "Sigmoid", "HardSigmoid", "Tanh", "Clip",  "Elu",   "Selu",     "Celu",      "Erf",
-          "Exp",   "Log",       "Sqrt",    "Neg",         "Abs",  "Floor", "Ceil",  "Round",    "Softplus",  "Softsign",
-          "HardSwish", "Mish",  "Gelu",    "ThresholdedRelu", "Reciprocal", "Sign", "Sin",      "Cos",       "Tan",
-          "Asin",  "Acos",      "Atan",    "Sinh",        "Cosh", "Asinh", "Acosh", "Atanh",    "Shrink",    "Swish",
-          "Softmax", "LogSoftmax", "Not", "LpNormalization"})
+    for (const char* op : {"Relu",
+                           "LeakyRelu",
+                           "Sigmoid",
+                           "HardSigmoid",
+                           "Tanh",
+                           "Clip",
+                           "Elu",
+                           "Selu",
+                           "Celu",
+                           "Erf",
+                           "Exp",
+                           "Log",
+                           "Sqrt",
+                           "Neg",
+                           "Abs",
+                           "Floor",
+                           "Ceil",
+                           "Round",
+                           "Softplus",
+                           "Softsign",
+                           "HardSwish",
+                           "Mish",
+                           "Gelu",
+                           "ThresholdedRelu",
+                           "Reciprocal",
+                           "Sign",
+                           "Sin",
+                           "Cos",
+                           "Tan",
+                           "Asin",
+                           "Acos",
+                           "Atan",
+                           "Sinh",
+                           "Cosh",
+                           "Asinh",
+                           "Acosh",
+                           "Atanh",
+                           "Shrink",
+                           "Swish",
+                           "Softmax",
+                           "LogSoftmax",
+                           "Not",
+                           "LpNormalization"})
       r[op] = [](FlatModel& m, const FlatNode& n) { return Same(m, n); };
-    for (const char* op : {"BatchNormalization", "InstanceNormalization", "LayerNormalization"}) r[op] = CheckedNormalization;
+    for (const char* op : {"BatchNormalization", "InstanceNormalization", "LayerNormalization"})
+      r[op] = CheckedNormalization;
     for (const char* op : {"Add", "Sub", "Mul", "Div", "Pow", "Min", "Max", "Mod", "PRelu"})
       r[op] = [](FlatModel& m, const FlatNode& n) { return Broadcasted(m, n); };
-    for (const char* op : {"And", "Or", "Xor", "Equal", "Greater", "Less", "GreaterOrEqual", "LessOrEqual"})
+    for (const char* op :
+         {"And", "Or", "Xor", "Equal", "Greater", "Less", "GreaterOrEqual", "LessOrEqual"})
       r[op] = [](FlatModel& m, const FlatNode& n) { return Broadcasted(m, n, DType::kBool); };
-    r["Where"] = [](FlatModel& m, const FlatNode& n) { return Broadcasted(m, n, In(m, n, 1).dtype); };
+    r["Where"] = [](FlatModel& m, const FlatNode& n) {
+      return Broadcasted(m, n, In(m, n, 1).dtype);
+    };
     r["Conv"] = [](FlatModel& m, const FlatNode& n) { return ConvType(m, n, 1); };
     r["ConvTranspose"] = ConvTransposeType;
     r["Gemm"] = GemmType;
     r["MatMul"] = [](FlatModel& m, const FlatNode& n) { return MatMulType(m, n); };
-    r["MatMulInteger"] = [](FlatModel& m, const FlatNode& n) { return MatMulType(m, n, DType::kS32); };
+    r["MatMulInteger"] = [](FlatModel& m, const FlatNode& n) {
+      return MatMulType(m, n, DType::kS32);
+    };
     r["MaxPool"] = PoolType;
     r["AveragePool"] = PoolType;
     r["GlobalAveragePool"] = GlobalPoolType;
     r["GlobalMaxPool"] = GlobalPoolType;
-    for (const char* op : {"ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceL1", "ReduceL2", "ReduceSumSquare"})
+    for (const char* op : {"ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceProd",
+                           "ReduceL1", "ReduceL2", "ReduceSumSquare"})
       r[op] = ReduceType;
     r["ArgMax"] = ArgType;
     r["ArgMin"] = ArgType;
@@ -455,7 +547,9 @@ const std::map<std::string, Rule>& Rules() {
     r["Split"] = SplitType;
     r["Slice"] = SliceType;
     r["Pad"] = PadType;
-    r["Resize"] = [](FlatModel& m, const FlatNode& n) { return One(In(m, n, 0).dtype, ResizeOf(m, n).output); };
+    r["Resize"] = [](FlatModel& m, const FlatNode& n) {
+      return One(In(m, n, 0).dtype, ResizeOf(m, n).output);
+    };
     r["Upsample"] = r["Resize"];
     r["Reshape"] = ReshapeType;
     r["Flatten"] = FlattenType;
@@ -472,12 +566,16 @@ const std::map<std::string, Rule>& Rules() {
     r["DequantizeLinear"] = DequantizeType;
     r["Shape"] = [](FlatModel& m, const FlatNode& n) {
       const auto rank = static_cast<int64_t>(In(m, n, 0).shape.size());
-      const auto clampi = [&](int64_t v) { return std::clamp<int64_t>(v < 0 ? v + rank : v, 0, rank); };
-      return One(DType::kS64, {std::max<int64_t>(0, clampi(n.Int("end", rank)) - clampi(n.Int("start", 0)))});
+      const auto clampi = [&](int64_t v) {
+        return std::clamp<int64_t>(v < 0 ? v + rank : v, 0, rank);
+      };
+      return One(DType::kS64,
+                 {std::max<int64_t>(0, clampi(n.Int("end", rank)) - clampi(n.Int("start", 0)))});
     };
     r["Size"] = [](FlatModel&, const FlatNode&) { return One(DType::kS64, {}); };
     r["Cast"] = [](FlatModel& m, const FlatNode& n) {
-      return One(ToDType(static_cast<int>(n.Int("to", 0)), fmt::format("node '{}' (Cast)", n.name)), In(m, n, 0).shape);
+      return One(ToDType(static_cast<int>(n.Int("to", 0)), fmt::format("node '{}' (Cast)", n.name)),
+                 In(m, n, 0).shape);
     };
     r["Dropout"] = [](FlatModel& m, const FlatNode& n) { return Same(m, n); };
     return r;
@@ -489,7 +587,8 @@ const std::map<std::string, Rule>& Rules() {
 
 std::vector<ValueType> InferTypes(FlatModel& model, const FlatNode& node) {
   const auto it = Rules().find(node.op);
-  if (it == Rules().end()) Refuse("node '{}': operator {} is not supported (see `octile ops`)", node.name, node.op);
+  if (it == Rules().end())
+    Refuse("node '{}': operator {} is not supported (see `octile ops`)", node.name, node.op);
   return it->second(model, node);
 }
 
@@ -500,21 +599,25 @@ Window WindowOf(const FlatNode& node, const Shape& x, std::array<int64_t, 2> ker
   const auto pair = [&](const char* key, std::array<int64_t, 2>& out) {
     const auto list = node.Ints(key);
     if (list.empty()) return;
-    if (list.size() != 2) Refuse("node '{}' ({}): {} must have two entries", node.name, node.op, key);
+    if (list.size() != 2)
+      Refuse("node '{}' ({}): {} must have two entries", node.name, node.op, key);
     out = {list[0], list[1]};
   };
   pair("strides", w.strides);
   pair("dilations", w.dilations);
   const auto pads = node.Ints("pads");
   const std::string auto_pad = node.String("auto_pad", "NOTSET");
-  if (!pads.empty() && auto_pad != "SAME_UPPER" && auto_pad != "SAME_LOWER" && auto_pad != "VALID") {
+  if (!pads.empty() && auto_pad != "SAME_UPPER" && auto_pad != "SAME_LOWER" &&
+      auto_pad != "VALID") {
     if (pads.size() != 4) Refuse("node '{}' ({}): pads must have four entries", node.name, node.op);
     std::copy(pads.begin(), pads.end(), w.pads.begin());
   }
   const bool ceil_mode = node.Int("ceil_mode", 0) != 0;
   for (size_t i = 0; i < 2; ++i) {
     for (int64_t v : {w.kernel[i], w.strides[i], w.dilations[i]})
-      if (v < 1 || v > kLimit) Refuse("node '{}' ({}): kernel, stride or dilation {} is out of range", node.name, node.op, v);
+      if (v < 1 || v > kLimit)
+        Refuse("node '{}' ({}): kernel, stride or dilation {} is out of range", node.name, node.op,
+               v);
     if (CheckedMul(w.kernel[i] - 1, w.dilations[i], node) > kLimit)
       Refuse("node '{}' ({}): the dilated kernel is too large", node.name, node.op);
     const int64_t in = x[i + 2];
@@ -529,11 +632,12 @@ Window WindowOf(const FlatNode& node, const Shape& x, std::array<int64_t, 2> ker
     if (auto_pad != "NOTSET" && auto_pad != "VALID" && !auto_pad.empty())
       Refuse("node '{}' ({}): auto_pad '{}' is unknown", node.name, node.op, auto_pad);
     for (int64_t v : {w.pads[i], w.pads[i + 2]})
-      if (v < 0 || v > kLimit) Refuse("node '{}' ({}): pad {} is out of range", node.name, node.op, v);
+      if (v < 0 || v > kLimit)
+        Refuse("node '{}' ({}): pad {} is out of range", node.name, node.op, v);
     const int64_t room = in + w.pads[i] + w.pads[i + 2] - extent;
     if (room < 0)
-      Refuse("node '{}' ({}): a kernel of {} does not fit the padded image of {}", node.name, node.op, extent,
-             in + w.pads[i] + w.pads[i + 2]);
+      Refuse("node '{}' ({}): a kernel of {} does not fit the padded image of {}", node.name,
+             node.op, extent, in + w.pads[i] + w.pads[i + 2]);
     w.output[i] = room / w.strides[i] + 1;
     if (ceil_mode && room % w.strides[i] != 0) {
       ++w.output[i];
@@ -544,25 +648,31 @@ Window WindowOf(const FlatNode& node, const Shape& x, std::array<int64_t, 2> ker
   return w;
 }
 
-std::vector<int64_t> ConstantIntegers(FlatModel& model, ValueId id, const FlatNode& node, const char* what) {
+std::vector<int64_t> ConstantIntegers(FlatModel& model, ValueId id, const FlatNode& node,
+                                      const char* what) {
   const auto constant = model.Constant(id);
   if (!constant)
-    Refuse("node '{}' ({}): its {} is computed at run time; shapes must be constant", node.name, node.op, what);
+    Refuse("node '{}' ({}): its {} is computed at run time; shapes must be constant", node.name,
+           node.op, what);
   if (constant->dtype != DType::kS64 && constant->dtype != DType::kS32)
-    Refuse("node '{}' ({}): its {} is {}, not int64", node.name, node.op, what, DTypeName(constant->dtype));
+    Refuse("node '{}' ({}): its {} is {}, not int64", node.name, node.op, what,
+           DTypeName(constant->dtype));
   const Tensor wide = CastTensor(*constant, DType::kS64);
   return {wide.data<int64_t>().begin(), wide.data<int64_t>().end()};
 }
 
-std::optional<std::vector<int64_t>> IntegerList(FlatModel& model, const FlatNode& node, size_t input, const std::string& attribute) {
-  if (node.Input(input) != kAbsent) return ConstantIntegers(model, node.Input(input), node, attribute.c_str());
+std::optional<std::vector<int64_t>> IntegerList(FlatModel& model, const FlatNode& node,
+                                                size_t input, const std::string& attribute) {
+  if (node.Input(input) != kAbsent)
+    return ConstantIntegers(model, node.Input(input), node, attribute.c_str());
   if (node.Has(attribute)) return node.Ints(attribute);
   return std::nullopt;
 }
 
 int64_t NormalizeAxis(int64_t axis, size_t rank, const FlatNode& node) {
   const auto r = static_cast<int64_t>(rank);
-  if (axis < -r || axis >= r) Refuse("node '{}' ({}): axis {} is out of range for rank {}", node.name, node.op, axis, rank);
+  if (axis < -r || axis >= r)
+    Refuse("node '{}' ({}): axis {} is out of range for rank {}", node.name, node.op, axis, rank);
   return axis < 0 ? axis + r : axis;
 }
 
@@ -583,7 +693,8 @@ SliceRange SliceOf(FlatModel& model, const FlatNode& node) {
   const auto ends = IntegerList(model, node, 2, "ends");
   auto axes = IntegerList(model, node, 3, "axes");
   auto steps = node.opset < 10 ? std::nullopt : IntegerList(model, node, 4, "steps");
-  if (!starts || !ends || starts->size() != ends->size()) Refuse("node '{}' (Slice): starts and ends do not fit", node.name);
+  if (!starts || !ends || starts->size() != ends->size())
+    Refuse("node '{}' (Slice): starts and ends do not fit", node.name);
   if (!axes) {
     axes.emplace();
     for (size_t i = 0; i < starts->size(); ++i) axes->push_back(static_cast<int64_t>(i));
@@ -598,10 +709,12 @@ SliceRange SliceOf(FlatModel& model, const FlatNode& node) {
   std::set<int64_t> seen;
   for (size_t i = 0; i < axes->size(); ++i) {
     const int64_t axis = NormalizeAxis((*axes)[i], x.shape.size(), node);
-    if (!seen.insert(axis).second) Refuse("node '{}' (Slice): axis {} is given twice", node.name, axis);
+    if (!seen.insert(axis).second)
+      Refuse("node '{}' (Slice): axis {} is given twice", node.name, axis);
     const int64_t dim = x.shape[static_cast<size_t>(axis)];
     const int64_t step = (*steps)[i];
-    if (step == 0 || step == std::numeric_limits<int64_t>::min()) Refuse("node '{}' (Slice): step {} is not allowed", node.name, step);
+    if (step == 0 || step == std::numeric_limits<int64_t>::min())
+      Refuse("node '{}' (Slice): step {} is not allowed", node.name, step);
     const auto bound = [&](int64_t v) {
       if (v < 0) v = v < -dim ? -1 : v + dim;  // -1 stands for "before the first element"
       return step > 0 ? std::clamp<int64_t>(v, 0, dim) : std::clamp<int64_t>(v, -1, dim - 1);
@@ -627,7 +740,8 @@ std::vector<int64_t> SplitSizes(FlatModel& model, const FlatNode& node) {
   if (const auto sizes = IntegerList(model, node, 1, "split")) {
     int64_t left = dim;
     for (int64_t s : *sizes) {
-      if (s < 0 || s > left) Refuse("node '{}' (Split): its parts do not add up to {}", node.name, dim);
+      if (s < 0 || s > left)
+        Refuse("node '{}' (Split): its parts do not add up to {}", node.name, dim);
       left -= s;
     }
     if (left != 0) Refuse("node '{}' (Split): its parts do not add up to {}", node.name, dim);
@@ -635,7 +749,8 @@ std::vector<int64_t> SplitSizes(FlatModel& model, const FlatNode& node) {
   }
   // Without sizes: num_outputs (opset 18) or as many as the node names.
   const int64_t parts = node.Int("num_outputs", static_cast<int64_t>(node.outputs.size()));
-  if (parts < 1 || parts > dim) Refuse("node '{}' (Split): {} parts of {} are not possible", node.name, parts, dim);
+  if (parts < 1 || parts > dim)
+    Refuse("node '{}' (Split): {} parts of {} are not possible", node.name, parts, dim);
   const int64_t size = (dim + parts - 1) / parts;
   std::vector<int64_t> sizes;
   int64_t left = dim;
@@ -643,11 +758,13 @@ std::vector<int64_t> SplitSizes(FlatModel& model, const FlatNode& node) {
     sizes.push_back(std::min(size, left));
     left -= sizes.back();
   }
-  if (sizes.back() == 0) Refuse("node '{}' (Split): {} parts of {} are not possible", node.name, parts, dim);
+  if (sizes.back() == 0)
+    Refuse("node '{}' (Split): {} parts of {} are not possible", node.name, parts, dim);
   return sizes;
 }
 
-std::pair<std::vector<int64_t>, std::vector<int64_t>> PadsOf(FlatModel& model, const FlatNode& node) {
+std::pair<std::vector<int64_t>, std::vector<int64_t>> PadsOf(FlatModel& model,
+                                                             const FlatNode& node) {
   const Value& x = In(model, node, 0);
   const auto pads = IntegerList(model, node, 1, "pads");
   if (!pads) Refuse("node '{}' (Pad): its pads are missing", node.name);
@@ -657,12 +774,14 @@ std::pair<std::vector<int64_t>, std::vector<int64_t>> PadsOf(FlatModel& model, c
   } else {
     for (size_t i = 0; i < x.shape.size(); ++i) axes.push_back(static_cast<int64_t>(i));
   }
-  if (pads->size() != 2 * axes.size()) Refuse("node '{}' (Pad): {} pads for {} axes", node.name, pads->size(), axes.size());
+  if (pads->size() != 2 * axes.size())
+    Refuse("node '{}' (Pad): {} pads for {} axes", node.name, pads->size(), axes.size());
   std::vector<int64_t> before(x.shape.size(), 0);
   std::vector<int64_t> after(x.shape.size(), 0);
   for (size_t i = 0; i < axes.size(); ++i) {
     for (int64_t v : {(*pads)[i], (*pads)[i + axes.size()]})
-      if (v < -(int64_t{1} << 30) || v > (int64_t{1} << 30)) Refuse("node '{}' (Pad): pad {} is out of range", node.name, v);
+      if (v < -(int64_t{1} << 30) || v > (int64_t{1} << 30))
+        Refuse("node '{}' (Pad): pad {} is out of range", node.name, v);
     before[static_cast<size_t>(axes[i])] = (*pads)[i];
     after[static_cast<size_t>(axes[i])] = (*pads)[i + axes.size()];
   }
@@ -674,11 +793,14 @@ ResizeSpec ResizeOf(FlatModel& model, const FlatNode& node) {
   ResizeSpec spec;
   spec.mode = node.String("mode", "nearest");
   const bool old = node.op == "Upsample" || node.opset < 11;
-  spec.coordinates = old ? "asymmetric" : node.String("coordinate_transformation_mode", "half_pixel");
+  spec.coordinates =
+      old ? "asymmetric" : node.String("coordinate_transformation_mode", "half_pixel");
   spec.nearest = old ? "floor" : node.String("nearest_mode", "round_prefer_floor");
-  if (node.Int("antialias", 0) != 0) Refuse("node '{}' (Resize): antialias is not supported", node.name);
+  if (node.Int("antialias", 0) != 0)
+    Refuse("node '{}' (Resize): antialias is not supported", node.name);
   const std::string policy = node.String("keep_aspect_ratio_policy", "stretch");
-  if (policy != "stretch") Refuse("node '{}' (Resize): keep_aspect_ratio_policy '{}' is not supported", node.name, policy);
+  if (policy != "stretch")
+    Refuse("node '{}' (Resize): keep_aspect_ratio_policy '{}' is not supported", node.name, policy);
   const size_t rank = x.shape.size();
   std::vector<int64_t> axes;
   for (int64_t axis : node.Ints("axes")) axes.push_back(NormalizeAxis(axis, rank, node));
@@ -688,7 +810,8 @@ ResizeSpec ResizeOf(FlatModel& model, const FlatNode& node) {
   const ValueId scales_input = old ? node.Input(1) : node.Input(2);
   if (scales_input != kAbsent) {
     const auto constant = model.Constant(scales_input);
-    if (!constant || constant->dtype != DType::kF32) Refuse("node '{}' ({}): its scales are not a float32 constant", node.name, node.op);
+    if (!constant || constant->dtype != DType::kF32)
+      Refuse("node '{}' ({}): its scales are not a float32 constant", node.name, node.op);
     scales.assign(constant->data<float>().begin(), constant->data<float>().end());
   } else if (old) {
     scales = node.Floats("scales");
@@ -696,16 +819,21 @@ ResizeSpec ResizeOf(FlatModel& model, const FlatNode& node) {
   spec.scales.assign(rank, 1.0f);
   spec.output = x.shape;
   if (!scales.empty()) {
-    if (scales.size() != axes.size()) Refuse("node '{}' ({}): {} scales for {} axes", node.name, node.op, scales.size(), axes.size());
+    if (scales.size() != axes.size())
+      Refuse("node '{}' ({}): {} scales for {} axes", node.name, node.op, scales.size(),
+             axes.size());
     for (size_t i = 0; i < axes.size(); ++i) {
       const auto axis = static_cast<size_t>(axes[i]);
-      if (!(scales[i] > 0) || scales[i] > 1e6f) Refuse("node '{}' ({}): scale {} is out of range", node.name, node.op, scales[i]);
+      if (!(scales[i] > 0) || scales[i] > 1e6f)
+        Refuse("node '{}' ({}): scale {} is out of range", node.name, node.op, scales[i]);
       spec.scales[axis] = scales[i];
-      spec.output[axis] = static_cast<int64_t>(std::floor(static_cast<float>(x.shape[axis]) * scales[i]));
+      spec.output[axis] =
+          static_cast<int64_t>(std::floor(static_cast<float>(x.shape[axis]) * scales[i]));
     }
   } else {
     const auto sizes = old ? std::nullopt : IntegerList(model, node, 3, "sizes");
-    if (!sizes || sizes->size() != axes.size()) Refuse("node '{}' ({}): neither scales nor sizes fit the input", node.name, node.op);
+    if (!sizes || sizes->size() != axes.size())
+      Refuse("node '{}' ({}): neither scales nor sizes fit the input", node.name, node.op);
     for (size_t i = 0; i < axes.size(); ++i) {
       const auto axis = static_cast<size_t>(axes[i]);
       spec.output[axis] = (*sizes)[i];
@@ -713,7 +841,8 @@ ResizeSpec ResizeOf(FlatModel& model, const FlatNode& node) {
     }
   }
   for (int64_t d : spec.output)
-    if (d < 1) Refuse("node '{}' ({}): its output {} is empty", node.name, node.op, ShapeName(spec.output));
+    if (d < 1)
+      Refuse("node '{}' ({}): its output {} is empty", node.name, node.op, ShapeName(spec.output));
   return spec;
 }
 

@@ -1,5 +1,7 @@
 // Files, protobuf and tensors: everything that touches bytes somebody else wrote.
 #include <fcntl.h>
+#include <google/protobuf/io/coded_stream.h>
+#include <google/protobuf/io/zero_copy_stream_impl_lite.h>
 #include <linux/openat2.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -10,9 +12,6 @@
 #include <climits>
 #include <cstring>
 #include <fstream>
-
-#include <google/protobuf/io/coded_stream.h>
-#include <google/protobuf/io/zero_copy_stream_impl_lite.h>
 
 #include "model.h"
 
@@ -66,9 +65,12 @@ int OpenExternal(int folder, const std::filesystem::path& relative) {
 void ReadAt(int fd, int64_t offset, std::span<uint8_t> out, const std::string& what) {
   size_t done = 0;
   while (done < out.size()) {
-    const ssize_t n = pread(fd, out.data() + done, out.size() - done, offset + static_cast<int64_t>(done));
+    const ssize_t n =
+        pread(fd, out.data() + done, out.size() - done, offset + static_cast<int64_t>(done));
     if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) Refuse("{}: reading failed: {}", what, n == 0 ? "the file became shorter" : std::strerror(errno));
+    if (n <= 0)
+      Refuse("{}: reading failed: {}", what,
+             n == 0 ? "the file became shorter" : std::strerror(errno));
     done += static_cast<size_t>(n);
   }
 }
@@ -83,13 +85,15 @@ void CopyField(const Field& field, Tensor& tensor, const std::string& what) {
 
 }  // namespace
 
-std::vector<uint8_t> ExternalData::Read(const std::string& tensor, const std::string& location, int64_t offset,
-                                        int64_t length) {
+std::vector<uint8_t> ExternalData::Read(const std::string& tensor, const std::string& location,
+                                        int64_t offset, int64_t length) {
   const std::string what = fmt::format("{}: external data '{}'", tensor, location);
   if (folder_.empty()) Refuse("{} is not available: the model was not read from a file", what);
-  if (location.empty() || location.find('\0') != std::string::npos) Refuse("{}: the location is malformed", what);
+  if (location.empty() || location.find('\0') != std::string::npos)
+    Refuse("{}: the location is malformed", what);
   const std::filesystem::path relative(location);
-  if (relative.is_absolute()) Refuse("{} is an absolute path; it must lie in the model's folder", what);
+  if (relative.is_absolute())
+    Refuse("{} is an absolute path; it must lie in the model's folder", what);
   std::filesystem::path clean;
   for (const auto& part : relative) {
     if (part == "..") Refuse("{} leaves the model's folder", what);
@@ -98,7 +102,9 @@ std::vector<uint8_t> ExternalData::Read(const std::string& tensor, const std::st
   if (clean.empty()) Refuse("{}: the location names no file", what);
 
   const FileDescriptor folder(open(folder_.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
-  if (folder.get() < 0) Refuse("{}: the folder '{}' cannot be opened: {}", what, folder_.string(), std::strerror(errno));
+  if (folder.get() < 0)
+    Refuse("{}: the folder '{}' cannot be opened: {}", what, folder_.string(),
+           std::strerror(errno));
   const FileDescriptor file(OpenExternal(folder.get(), clean));
   if (file.get() < 0) {
     if (errno == ELOOP || errno == EXDEV)
@@ -108,13 +114,16 @@ std::vector<uint8_t> ExternalData::Read(const std::string& tensor, const std::st
   struct stat info {};
   if (fstat(file.get(), &info) != 0) Refuse("{}: {}", what, std::strerror(errno));
   if (!S_ISREG(info.st_mode)) Refuse("{} is not a regular file", what);
-  if (info.st_nlink != 1) Refuse("{} has {} hard links; a copy of its own is required", what, info.st_nlink);
+  if (info.st_nlink != 1)
+    Refuse("{} has {} hard links; a copy of its own is required", what, info.st_nlink);
 
   const int64_t size = info.st_size;
-  if (offset < 0 || offset > size) Refuse("{}: offset {} is outside the file of {} bytes", what, offset, size);
+  if (offset < 0 || offset > size)
+    Refuse("{}: offset {} is outside the file of {} bytes", what, offset, size);
   if (length == -1) length = size - offset;
   if (length < 0 || length > size - offset)
-    Refuse("{}: {} bytes at offset {} are outside the file of {} bytes", what, length, offset, size);
+    Refuse("{}: {} bytes at offset {} are outside the file of {} bytes", what, length, offset,
+           size);
   if (length > left_) Refuse("{}: all external data together exceeds the limit", what);
   left_ -= length;
   std::vector<uint8_t> bytes(static_cast<size_t>(length));
@@ -134,7 +143,8 @@ std::vector<uint8_t> ReadModelFile(const std::filesystem::path& file, int64_t li
   return bytes;
 }
 
-std::unique_ptr<onnx::ModelProto> ParseModel(std::span<const uint8_t> bytes, const ImportLimits& limits) {
+std::unique_ptr<onnx::ModelProto> ParseModel(std::span<const uint8_t> bytes,
+                                             const ImportLimits& limits) {
   if (static_cast<int64_t>(bytes.size()) > limits.model_bytes)
     Refuse("has {} bytes, more than the limit of {}", bytes.size(), limits.model_bytes);
   if (bytes.empty()) Refuse("is empty");
@@ -142,7 +152,9 @@ std::unique_ptr<onnx::ModelProto> ParseModel(std::span<const uint8_t> bytes, con
   google::protobuf::io::CodedInputStream stream(bytes.data(), static_cast<int>(bytes.size()));
   stream.SetTotalBytesLimit(INT32_MAX);
   if (!model->ParseFromCodedStream(&stream) || !stream.ConsumedEntireMessage())
-    Refuse("is not an ONNX model (protobuf parsing failed): the file is corrupt or truncated, or of another kind");
+    Refuse(
+        "is not an ONNX model (protobuf parsing failed): the file is corrupt or truncated, or of "
+        "another kind");
   if (!model->has_graph()) Refuse("is not an ONNX model: it holds no graph");
   return model;
 }
@@ -172,13 +184,16 @@ DType ToDType(int onnx_type, const std::string& what) {
       break;
   }
   static const std::map<int, const char*> kRefused = {
-      {0, "undefined"},      {8, "string"},          {10, "float16"},     {12, "uint32"},          {13, "uint64"},
-      {14, "complex64"},     {15, "complex128"},     {16, "bfloat16"},    {17, "float8e4m3fn"},    {18, "float8e4m3fnuz"},
-      {19, "float8e5m2"},    {20, "float8e5m2fnuz"}, {21, "uint4"},       {22, "int4"},            {23, "float4e2m1"},
-      {24, "float8e8m0"},    {25, "uint2"},          {26, "int2"}};
+      {0, "undefined"},       {8, "string"},      {10, "float16"},
+      {12, "uint32"},         {13, "uint64"},     {14, "complex64"},
+      {15, "complex128"},     {16, "bfloat16"},   {17, "float8e4m3fn"},
+      {18, "float8e4m3fnuz"}, {19, "float8e5m2"}, {20, "float8e5m2fnuz"},
+      {21, "uint4"},          {22, "int4"},       {23, "float4e2m1"},
+      {24, "float8e8m0"},     {25, "uint2"},      {26, "int2"}};
   const auto it = kRefused.find(onnx_type);
   if (it == kRefused.end()) Refuse("{}: element type {} is unknown", what, onnx_type);
-  Refuse("{}: element type {} is not supported; quantize to 8 bits and keep the rest float32", what, it->second);
+  Refuse("{}: element type {} is not supported; quantize to 8 bits and keep the rest float32", what,
+         it->second);
 }
 
 Tensor LoadTensor(const onnx::TensorProto& proto, const std::string& what, ExternalData& external,
@@ -204,7 +219,8 @@ Tensor LoadTensor(const onnx::TensorProto& proto, const std::string& what, Exter
         const auto& s = entry.value();
         const auto [end, error] = std::from_chars(s.data(), s.data() + s.size(), v);
         if (error != std::errc() || end != s.data() + s.size() || v < 0)
-          Refuse("{}: external data {} '{}' is not a number of bytes", what, entry.key(), s.substr(0, 40));
+          Refuse("{}: external data {} '{}' is not a number of bytes", what, entry.key(),
+                 s.substr(0, 40));
         return v;
       };
       if (entry.key() == "location") location = entry.value();
@@ -212,8 +228,8 @@ Tensor LoadTensor(const onnx::TensorProto& proto, const std::string& what, Exter
       if (entry.key() == "length") stated = number();
     }
     if (stated != -1 && stated != length)
-      Refuse("{}: external data has {} bytes, shape {} of {} needs {}", what, stated, ShapeName(shape), DTypeName(dtype),
-             length);
+      Refuse("{}: external data has {} bytes, shape {} of {} needs {}", what, stated,
+             ShapeName(shape), DTypeName(dtype), length);
     Tensor tensor;
     tensor.dtype = dtype;
     tensor.shape = std::move(shape);
@@ -224,7 +240,8 @@ Tensor LoadTensor(const onnx::TensorProto& proto, const std::string& what, Exter
   if (proto.has_raw_data()) {
     const std::string& raw = proto.raw_data();
     if (static_cast<int64_t>(raw.size()) != length)
-      Refuse("{}: {} bytes of data, shape {} of {} needs {}", what, raw.size(), ShapeName(shape), DTypeName(dtype), length);
+      Refuse("{}: {} bytes of data, shape {} of {} needs {}", what, raw.size(), ShapeName(shape),
+             DTypeName(dtype), length);
     Tensor tensor;
     tensor.dtype = dtype;
     tensor.shape = std::move(shape);
@@ -232,10 +249,12 @@ Tensor LoadTensor(const onnx::TensorProto& proto, const std::string& what, Exter
     return tensor;
   }
 
-  // The typed fields hold at least a byte per element, so a short file cannot ask for a large allocation.
-  const int64_t present = std::max({proto.float_data_size(), proto.int32_data_size(), proto.int64_data_size(),
-                                    proto.double_data_size()});
-  if (present != count) Refuse("{}: {} elements of data for shape {}", what, present, ShapeName(shape));
+  // The typed fields hold at least a byte per element, so a short file cannot ask for a large
+  // allocation.
+  const int64_t present = std::max({proto.float_data_size(), proto.int32_data_size(),
+                                    proto.int64_data_size(), proto.double_data_size()});
+  if (present != count)
+    Refuse("{}: {} elements of data for shape {}", what, present, ShapeName(shape));
   Tensor tensor(dtype, std::move(shape));
   switch (dtype) {
     case DType::kF32:

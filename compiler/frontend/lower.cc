@@ -1,12 +1,13 @@
 // From the flat model to the canonical graph.
 //
 // Values of the model are lowered on demand in three ways:
-//   Quantized  the codes that a QuantizeLinear makes of a float value: recognizes the unit (accumulator operator, table, pool,
+//   Quantized  the codes that a QuantizeLinear makes of a float value: recognizes the unit
+//   (accumulator operator, table, pool,
 //              addition ...) that ends in this quantization
-//   TryCodes   a float value that is exactly the dequantization of codes (DQ, and data movement of it)
-//   Float      a float value as such: host steps
-// Data movement between an operator and its quantization is passed through (Q(Reshape(x)) = Reshape(Q(x))), so
-// exporters may place Q and DQ where they like.
+//   TryCodes   a float value that is exactly the dequantization of codes (DQ, and data movement of
+//   it) Float      a float value as such: host steps
+// Data movement between an operator and its quantization is passed through (Q(Reshape(x)) =
+// Reshape(Q(x))), so exporters may place Q and DQ where they like.
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -40,16 +41,17 @@ struct Params {
 num::CodeRange NumRange(DType type) { return type == DType::kS8 ? num::kS8 : num::kU8; }
 
 const std::set<std::string>& MovementOps() {
-  static const std::set<std::string> ops = {"Reshape", "Flatten", "Squeeze", "Unsqueeze",    "Transpose",    "Slice",    "Split",
-                                            "Concat",  "Pad",     "Resize",  "Upsample",     "DepthToSpace", "SpaceToDepth",
-                                            "MaxPool", "Expand",  "GlobalMaxPool"};
+  static const std::set<std::string> ops = {"Reshape",      "Flatten", "Squeeze",  "Unsqueeze",
+                                            "Transpose",    "Slice",   "Split",    "Concat",
+                                            "Pad",          "Resize",  "Upsample", "DepthToSpace",
+                                            "SpaceToDepth", "MaxPool", "Expand",   "GlobalMaxPool"};
   return ops;
 }
 
 // What an accumulator operator (Conv, Gemm, MatMul with constant weights) is made of.
 struct AccumulatorUnit {
-  const FlatNode* node = nullptr;      // Conv, Gemm or MatMul
-  const FlatNode* bias_node = nullptr; // an Add of a constant behind it
+  const FlatNode* node = nullptr;       // Conv, Gemm or MatMul
+  const FlatNode* bias_node = nullptr;  // an Add of a constant behind it
   ValueId input = kAbsent;
   ValueId weights = kAbsent;
   ValueId bias = kAbsent;
@@ -58,7 +60,8 @@ struct AccumulatorUnit {
 
 class Lowerer {
  public:
-  Lowerer(FlatModel model, const ImportOptions& options) : m_(std::move(model)), options_(options) {}
+  Lowerer(FlatModel model, const ImportOptions& options)
+      : m_(std::move(model)), options_(options) {}
 
   ImportResult Run() {
     g_.name = m_.name;
@@ -70,22 +73,27 @@ class Lowerer {
     }
     // In topological order, so that recursion stays shallow.
     for (const FlatNode& node : m_.nodes)
-      if (node.op == "QuantizeLinear" && node.outputs[0] != kAbsent) Codes(node.outputs[0], std::nullopt);
+      if (node.op == "QuantizeLinear" && node.outputs[0] != kAbsent)
+        Codes(node.outputs[0], std::nullopt);
     for (const auto& [name, id] : m_.outputs) g_.outputs.push_back({name, Output(id)});
     RemoveDeadSteps();
     ImportResult result;
     result.notes = std::move(m_.notes);
     for (const ir::Step& step : g_.steps)
-      result.offload.push_back({step.name, ir::OpName(step.op), step.device_capable(), step.host_reason});
-    if (Status valid = ir::Verify(g_); !valid) Refuse("the imported graph is invalid: {}", valid.error().message);
+      result.offload.push_back(
+          {step.name, ir::OpName(step.op), step.device_capable(), step.host_reason});
+    if (Status valid = ir::Verify(g_); !valid)
+      Refuse("the imported graph is invalid: {}", valid.error().message);
     result.graph = std::move(g_);
     return result;
   }
 
  private:
-  // --- graph building ------------------------------------------------------------------------------------------------
+  // --- graph building
+  // ------------------------------------------------------------------------------------------------
 
-  TensorId NewTensor(std::string name, DType dtype, Shape shape, std::optional<ir::Quantization> quant) {
+  TensorId NewTensor(std::string name, DType dtype, Shape shape,
+                     std::optional<ir::Quantization> quant) {
     if (!tensor_names_.insert(name).second) {
       int64_t& suffix = name_suffixes_[name];
       std::string unique;
@@ -102,13 +110,15 @@ class Lowerer {
     return static_cast<TensorId>(g_.tensors.size()) - 1;
   }
 
-  TensorId NewConstant(const std::string& name, const Tensor& tensor, std::optional<ir::Quantization> quant) {
+  TensorId NewConstant(const std::string& name, const Tensor& tensor,
+                       std::optional<ir::Quantization> quant) {
     const TensorId t = NewTensor(name, tensor.dtype, tensor.shape, quant);
     g_.tensor(t).constant = tensor.bytes;
     return t;
   }
 
-  TensorId Emit(ir::Op op, std::vector<TensorId> inputs, TensorId output, std::vector<std::string> nodes, std::string reason = {}) {
+  TensorId Emit(ir::Op op, std::vector<TensorId> inputs, TensorId output,
+                std::vector<std::string> nodes, std::string reason = {}) {
     ir::Step step;
     step.name = g_.tensor(output).name;
     step.op = std::move(op);
@@ -150,7 +160,8 @@ class Lowerer {
     g_.tensors = std::move(tensors);
   }
 
-  // --- model access --------------------------------------------------------------------------------------------------
+  // --- model access
+  // --------------------------------------------------------------------------------------------------
 
   const FlatNode* Producer(ValueId id) const {
     const int32_t p = id == kAbsent ? -1 : m_.value(id).producer;
@@ -160,20 +171,29 @@ class Lowerer {
   // Per-tensor parameters of a Q or DQ on an activation.
   Params ParamsOf(const FlatNode& node) {
     Params p;
-    p.type = node.op == "QuantizeLinear" ? m_.value(node.outputs[0]).dtype : m_.value(node.inputs[0]).dtype;
+    p.type = node.op == "QuantizeLinear" ? m_.value(node.outputs[0]).dtype
+                                         : m_.value(node.inputs[0]).dtype;
     const auto scale = m_.Constant(node.Input(1));
-    if (!scale) Refuse("node '{}' ({}): its scale is computed at run time; quantize statically", node.name, node.op);
-    if (scale->dtype != DType::kF32) Refuse("node '{}' ({}): its scale is {}, not f32", node.name, node.op, DTypeName(scale->dtype));
+    if (!scale)
+      Refuse("node '{}' ({}): its scale is computed at run time; quantize statically", node.name,
+             node.op);
+    if (scale->dtype != DType::kF32)
+      Refuse("node '{}' ({}): its scale is {}, not f32", node.name, node.op,
+             DTypeName(scale->dtype));
     if (scale->size() != 1)
-      Refuse("node '{}' ({}): per-axis or blocked scales of an activation are not supported", node.name, node.op);
+      Refuse("node '{}' ({}): per-axis or blocked scales of an activation are not supported",
+             node.name, node.op);
     p.scale = scale->data<float>()[0];
     if (const Status ok = num::CheckActivationScale(p.scale, "its scale"); !ok)
       Refuse("node '{}' ({}): {}", node.name, node.op, ok.error().message);
     if (node.Input(2) != kAbsent) {
       const auto zero = m_.Constant(node.Input(2));
-      if (!zero) Refuse("node '{}' ({}): its zero point is computed at run time; quantize statically", node.name, node.op);
+      if (!zero)
+        Refuse("node '{}' ({}): its zero point is computed at run time; quantize statically",
+               node.name, node.op);
       if (zero->size() != 1 || zero->dtype != p.type)
-        Refuse("node '{}' ({}): its zero point does not fit its scale and type", node.name, node.op);
+        Refuse("node '{}' ({}): its zero point does not fit its scale and type", node.name,
+               node.op);
       p.zero = p.type == DType::kS8 ? static_cast<int8_t>(zero->bytes[0]) : zero->bytes[0];
     }
     return p;
@@ -184,7 +204,8 @@ class Lowerer {
   class DepthGuard {
    public:
     DepthGuard(Lowerer& l, const std::string& where) : l_(l) {
-      if (++l_.depth_ > l_.options_.limits.depth * 16) Refuse("value '{}': the expression before it is nested too deeply", where);
+      if (++l_.depth_ > l_.options_.limits.depth * 16)
+        Refuse("value '{}': the expression before it is nested too deeply", where);
     }
     ~DepthGuard() { --l_.depth_; }
 
@@ -192,11 +213,13 @@ class Lowerer {
     Lowerer& l_;
   };
 
-  // --- codes ---------------------------------------------------------------------------------------------------------
+  // --- codes
+  // ---------------------------------------------------------------------------------------------------------
 
   // The tensor of an integer value of 8 bits; with `want` its codes are read with those parameters.
   TensorId Codes(ValueId id, std::optional<ir::Quantization> want) {
-    const auto key = std::make_tuple(id, want.has_value(), want ? num::FloatBits(want->scale) : 0u, want ? want->zero_point : 0);
+    const auto key = std::make_tuple(id, want.has_value(), want ? num::FloatBits(want->scale) : 0u,
+                                     want ? want->zero_point : 0);
     if (const auto it = codes_.find(key); it != codes_.end()) return it->second;
     const DepthGuard guard(*this, m_.value(id).name);
     const TensorId t = MakeCodes(id, want);
@@ -206,7 +229,8 @@ class Lowerer {
 
   TensorId MakeCodes(ValueId id, std::optional<ir::Quantization> want) {
     const Value v = m_.value(id);
-    if (v.constant) return NewConstant(v.name, *v.constant, IsCodeType(v.dtype) ? want : std::nullopt);
+    if (v.constant)
+      return NewConstant(v.name, *v.constant, IsCodeType(v.dtype) ? want : std::nullopt);
     if (v.is_input) {
       const TensorId t = input_tensors_.at(id);
       if (!want) return t;
@@ -221,7 +245,8 @@ class Lowerer {
     }
     if (MovementOps().count(node.op)) {
       std::vector<TensorId> inputs;
-      for (size_t i = 0; i < (node.op == "Concat" ? node.inputs.size() : 1); ++i) inputs.push_back(Codes(node.inputs[i], want));
+      for (size_t i = 0; i < (node.op == "Concat" ? node.inputs.size() : 1); ++i)
+        inputs.push_back(Codes(node.inputs[i], want));
       std::optional<int32_t> fill;
       if (node.op == "Pad") fill = IntegerPadValue(node, v.dtype);
       return Move(node, id, inputs, fill);
@@ -233,7 +258,8 @@ class Lowerer {
       const auto bound = [&](size_t i) -> std::optional<int32_t> {
         const auto c = m_.Constant(node.Input(i));
         if (node.Input(i) != kAbsent && (!c || c->size() != 1 || c->dtype != v.dtype))
-          Refuse("node '{}' ({}): its bound is not a scalar constant of its type", node.name, node.op);
+          Refuse("node '{}' ({}): its bound is not a scalar constant of its type", node.name,
+                 node.op);
         if (!c) return std::nullopt;
         return v.dtype == DType::kS8 ? static_cast<int8_t>(c->bytes[0]) : c->bytes[0];
       };
@@ -252,7 +278,8 @@ class Lowerer {
       }
       return Emit(table, {x}, NewTensor(v.name, v.dtype, v.shape, g_.tensor(x).quant), {node.name});
     }
-    Refuse("node '{}': operator {} on {} values is not supported", node.name, node.op, DTypeName(v.dtype));
+    Refuse("node '{}': operator {} on {} values is not supported", node.name, node.op,
+           DTypeName(v.dtype));
   }
 
   // The same codes under other parameters: an identity table gives them a tensor of their own.
@@ -268,7 +295,8 @@ class Lowerer {
   int32_t IntegerPadValue(const FlatNode& node, DType type) {
     if (node.Input(2) == kAbsent) return 0;
     const auto c = m_.Constant(node.Input(2));
-    if (!c || c->size() != 1 || c->dtype != type) Refuse("node '{}' (Pad): its value is not a scalar constant", node.name);
+    if (!c || c->size() != 1 || c->dtype != type)
+      Refuse("node '{}' (Pad): its value is not a scalar constant", node.name);
     return type == DType::kS8 ? static_cast<int8_t>(c->bytes[0]) : c->bytes[0];
   }
 
@@ -276,7 +304,8 @@ class Lowerer {
     if (node.opset < 11) return node.Float("value", 0.0f);
     if (node.Input(2) == kAbsent) return 0.0f;
     const auto c = m_.Constant(node.Input(2));
-    if (!c || c->size() != 1 || c->dtype != DType::kF32) Refuse("node '{}' (Pad): its value is not a scalar constant", node.name);
+    if (!c || c->size() != 1 || c->dtype != DType::kF32)
+      Refuse("node '{}' (Pad): its value is not a scalar constant", node.name);
     return c->data<float>()[0];
   }
 
@@ -304,21 +333,25 @@ class Lowerer {
       const QuantConstant& quant = *v.quant;
       if (!IsCodeType(quant.codes->dtype) || quant.scales.size() != 1) return std::nullopt;
       if (!num::CheckActivationScale(quant.scales[0], "scale")) return std::nullopt;
-      return NewConstant(v.name, *quant.codes, ir::Quantization{quant.scales[0], quant.zero_points[0]});
+      return NewConstant(v.name, *quant.codes,
+                         ir::Quantization{quant.scales[0], quant.zero_points[0]});
     }
     const FlatNode* node = Producer(id);
     if (!node || v.dtype != DType::kF32) return std::nullopt;
     if (node->op == "DequantizeLinear") {
       if (!IsCodeType(m_.value(node->inputs[0]).dtype))
-        Refuse("node '{}' (DequantizeLinear): int32 values computed at run time are not supported", node->name);
+        Refuse("node '{}' (DequantizeLinear): int32 values computed at run time are not supported",
+               node->name);
       return Codes(node->inputs[0], ParamsOf(*node).quant());
     }
     if (MovementOps().count(node->op)) {
-      if ((node->op == "Resize" || node->op == "Upsample") && ResizeOf(m_, *node).mode != "nearest") return std::nullopt;
+      if ((node->op == "Resize" || node->op == "Upsample") && ResizeOf(m_, *node).mode != "nearest")
+        return std::nullopt;
       std::vector<TensorId> inputs;
       for (size_t i = 0; i < (node->op == "Concat" ? node->inputs.size() : 1); ++i) {
         const auto t = TryCodes(node->inputs[i]);
-        if (!t || (i > 0 && !g_.tensor(*t).same_encoding(g_.tensor(inputs[0])))) return std::nullopt;
+        if (!t || (i > 0 && !g_.tensor(*t).same_encoding(g_.tensor(inputs[0]))))
+          return std::nullopt;
         inputs.push_back(*t);
       }
       std::optional<int32_t> fill;
@@ -326,7 +359,8 @@ class Lowerer {
         const ir::TensorInfo& x = g_.tensor(inputs[0]);
         const float value = FloatPadValue(*node);
         fill = num::fp::Quantize(value, x.quant->scale, x.quant->zero_point, NumRange(x.dtype));
-        if (num::fp::Dequantize(*fill, x.quant->zero_point, x.quant->scale) != value) return std::nullopt;
+        if (num::fp::Dequantize(*fill, x.quant->zero_point, x.quant->scale) != value)
+          return std::nullopt;
       }
       return Move(*node, id, inputs, fill);
     }
@@ -350,12 +384,19 @@ class Lowerer {
   }
 
   // One data movement step on tensors of one encoding (codes, or f32 with a host reason).
-  TensorId Move(const FlatNode& node, ValueId output, const std::vector<TensorId>& inputs, std::optional<int32_t> fill) {
+  // `name`: of the result; the value's own if empty.
+  TensorId Move(const FlatNode& node, ValueId output, const std::vector<TensorId>& inputs,
+                std::optional<int32_t> fill, const std::string& name = {}) {
     const ir::TensorInfo x = g_.tensor(inputs[0]);
-    const Value v = m_.value(output);
+    Value v = m_.value(output);
+    if (!name.empty()) v.name = name;
     const std::string reason = x.is_code() ? "" : "its input is float";
-    const auto result = [&](const Shape& shape) { return NewTensor(v.name, x.dtype, shape, x.quant); };
-    const auto emit = [&](ir::Op op) { return Emit(std::move(op), inputs, result(v.shape), {node.name}, reason); };
+    const auto result = [&](const Shape& shape) {
+      return NewTensor(v.name, x.dtype, shape, x.quant);
+    };
+    const auto emit = [&](ir::Op op) {
+      return Emit(std::move(op), inputs, result(v.shape), {node.name}, reason);
+    };
     const auto& op = node.op;
     if (op == "Reshape" || op == "Flatten" || op == "Squeeze" || op == "Unsqueeze") {
       return emit(ir::Reshape{});
@@ -371,10 +412,13 @@ class Lowerer {
       return emit(ir::Slice{range.starts, range.steps});
     }
     if (op == "Split") {
-      const auto axis = static_cast<size_t>(NormalizeAxis(node.Int("axis", 0), x.shape.size(), node));
-      ir::Slice slice{std::vector<int64_t>(x.shape.size(), 0), std::vector<int64_t>(x.shape.size(), 1)};
+      const auto axis =
+          static_cast<size_t>(NormalizeAxis(node.Int("axis", 0), x.shape.size(), node));
+      ir::Slice slice{std::vector<int64_t>(x.shape.size(), 0),
+                      std::vector<int64_t>(x.shape.size(), 1)};
       const auto sizes = SplitSizes(m_, node);
-      for (size_t i = 0; i < node.outputs.size() && node.outputs[i] != output; ++i) slice.starts[axis] += sizes[i];
+      for (size_t i = 0; i < node.outputs.size() && node.outputs[i] != output; ++i)
+        slice.starts[axis] += sizes[i];
       return emit(slice);
     }
     if (op == "Concat") {
@@ -388,7 +432,8 @@ class Lowerer {
       return emit(ir::MaxPool{w.kernel, w.strides, w.dilations, w.pads});
     }
     if (op == "GlobalMaxPool") {
-      if (x.shape.size() != 4) Refuse("node '{}' (GlobalMaxPool): rank {} is not supported", node.name, x.shape.size());
+      if (x.shape.size() != 4)
+        Refuse("node '{}' (GlobalMaxPool): rank {} is not supported", node.name, x.shape.size());
       ir::MaxPool pool;
       pool.kernel = {x.shape[2], x.shape[3]};
       return emit(pool);
@@ -433,7 +478,8 @@ class Lowerer {
     for (size_t i = 0; i < before.size(); ++i) {
       if (before[i] < 0) slice.starts[i] = -before[i];
       cropped[i] += std::min<int64_t>(before[i], 0) + std::min<int64_t>(after[i], 0);
-      if (cropped[i] < 1) Refuse("node '{}' (Pad): negative pads leave nothing of axis {}", node.name, i);
+      if (cropped[i] < 1)
+        Refuse("node '{}' (Pad): negative pads leave nothing of axis {}", node.name, i);
       crop |= before[i] < 0 || after[i] < 0;
       pad |= before[i] > 0 || after[i] > 0;
       before[i] = std::max<int64_t>(before[i], 0);
@@ -445,23 +491,27 @@ class Lowerer {
     if (op.mode == ir::PadMode::kReflect)
       for (size_t i = 0; i < before.size(); ++i)
         if (before[i] >= cropped[i] || after[i] >= cropped[i])
-          Refuse("node '{}' (Pad): reflection by {} exceeds axis {}", node.name, std::max(before[i], after[i]), i);
+          Refuse("node '{}' (Pad): reflection by {} exceeds axis {}", node.name,
+                 std::max(before[i], after[i]), i);
     if (op.mode != ir::PadMode::kConstant) op.value = 0;
     return Emit(op, {x}, NewTensor(v.name, info.dtype, v.shape, info.quant), {node.name});
   }
 
   ir::ResizeNearest NearestOf(const FlatNode& node, const Shape& x) {
     const ResizeSpec spec = ResizeOf(m_, node);
-    if (spec.mode != "nearest") Refuse("node '{}' ({}): mode '{}' is not supported here", node.name, node.op, spec.mode);
+    if (spec.mode != "nearest")
+      Refuse("node '{}' ({}): mode '{}' is not supported here", node.name, node.op, spec.mode);
     if (x.size() != 4 || spec.output[0] != x[0] || spec.output[1] != x[1])
-      Refuse("node '{}' ({}): only height and width of [N,C,H,W] can be resized", node.name, node.op);
+      Refuse("node '{}' ({}): only height and width of [N,C,H,W] can be resized", node.name,
+             node.op);
     ir::ResizeNearest resize;
     resize.rows = NearestIndices(node, spec, 2, x[2]);
     resize.columns = NearestIndices(node, spec, 3, x[3]);
     return resize;
   }
 
-  static std::vector<int64_t> NearestIndices(const FlatNode& node, const ResizeSpec& spec, size_t axis, int64_t in) {
+  static std::vector<int64_t> NearestIndices(const FlatNode& node, const ResizeSpec& spec,
+                                             size_t axis, int64_t in) {
     const int64_t out = spec.output[axis];
     const float scale = spec.scales[axis];
     std::vector<int64_t> indices;
@@ -482,7 +532,8 @@ class Lowerer {
         const float adjustment = static_cast<float>(out) / (scale * static_cast<float>(in));
         at = static_cast<float>(in) / 2.0f * (1.0f - adjustment) + (x + 0.5f) / scale - 0.5f;
       } else {
-        Refuse("node '{}' ({}): coordinate_transformation_mode '{}' is not supported", node.name, node.op, spec.coordinates);
+        Refuse("node '{}' ({}): coordinate_transformation_mode '{}' is not supported", node.name,
+               node.op, spec.coordinates);
       }
       float nearest = 0;
       if (spec.nearest == "floor") {
@@ -494,19 +545,23 @@ class Lowerer {
       } else if (spec.nearest == "round_prefer_ceil") {
         nearest = std::round(at);
       } else {
-        Refuse("node '{}' ({}): nearest_mode '{}' is not supported", node.name, node.op, spec.nearest);
+        Refuse("node '{}' ({}): nearest_mode '{}' is not supported", node.name, node.op,
+               spec.nearest);
       }
       indices.push_back(std::clamp<int64_t>(static_cast<int64_t>(nearest), 0, in - 1));
     }
     return indices;
   }
 
-  // --- quantized units -----------------------------------------------------------------------------------------------
+  // --- quantized units
+  // -----------------------------------------------------------------------------------------------
 
-  // The codes sat(RN(x/s) + z) of a float value, clamped to [range.lo, range.hi]. `nodes`: the model's nodes already part of the
-  // unit, last first; `name`: of the resulting tensor.
-  TensorId Quantized(ValueId x, const Params& p, ir::CodeRange range, std::vector<std::string> nodes, const std::string& name) {
-    const auto key = std::make_tuple(x, p.type, num::FloatBits(p.scale), p.zero, range.lo, range.hi);
+  // The codes sat(RN(x/s) + z) of a float value, clamped to [range.lo, range.hi]. `nodes`: the
+  // model's nodes already part of the unit, last first; `name`: of the resulting tensor.
+  TensorId Quantized(ValueId x, const Params& p, ir::CodeRange range,
+                     std::vector<std::string> nodes, const std::string& name) {
+    const auto key =
+        std::make_tuple(x, p.type, num::FloatBits(p.scale), p.zero, range.lo, range.hi);
     if (const auto it = quantized_.find(key); it != quantized_.end()) return it->second;
     const DepthGuard guard(*this, m_.value(x).name);
     const TensorId t = MakeQuantized(x, p, range, std::move(nodes), name);
@@ -514,13 +569,16 @@ class Lowerer {
     return t;
   }
 
-  TensorId MakeQuantized(ValueId x, const Params& p, ir::CodeRange range, std::vector<std::string> nodes, const std::string& name) {
+  TensorId MakeQuantized(ValueId x, const Params& p, ir::CodeRange range,
+                         std::vector<std::string> nodes, const std::string& name) {
     const Value v = m_.value(x);
-    if (v.dtype != DType::kF32) Refuse("value '{}' is quantized but is {}", v.name, DTypeName(v.dtype));
+    if (v.dtype != DType::kF32)
+      Refuse("value '{}' is quantized but is {}", v.name, DTypeName(v.dtype));
     if (const auto constant = m_.Constant(x)) {
       Tensor codes(p.type, v.shape);
       for (size_t i = 0; i < codes.bytes.size(); ++i) {
-        const int q = num::fp::Quantize(constant->data<float>()[i], p.scale, p.zero, NumRange(p.type));
+        const int q =
+            num::fp::Quantize(constant->data<float>()[i], p.scale, p.zero, NumRange(p.type));
         codes.bytes[i] = static_cast<uint8_t>(std::clamp(q, range.lo, range.hi));
       }
       return NewConstant(name, codes, p.quant());
@@ -531,7 +589,9 @@ class Lowerer {
     if (node && (node->op == "Relu" || node->op == "Clip")) {
       const auto bounds = ClipBounds(*node);
       if (bounds) {
-        const auto code = [&](float value) { return num::fp::Quantize(value, p.scale, p.zero, NumRange(p.type)); };
+        const auto code = [&](float value) {
+          return num::fp::Quantize(value, p.scale, p.zero, NumRange(p.type));
+        };
         ir::CodeRange inner;
         inner.lo = std::clamp(code(bounds->first), range.lo, range.hi);
         inner.hi = std::clamp(code(bounds->second), range.lo, range.hi);
@@ -549,8 +609,8 @@ class Lowerer {
       if (const auto t = PoolStep(*node, p, range, more, name)) return *t;
       if (const auto t = PairStep(*node, v, p, range, more, name)) return *t;
       if (const auto t = SoftmaxStep(*node, p, range, more, name)) return *t;
-      if (MovementOps().count(node->op) &&
-          !((node->op == "Resize" || node->op == "Upsample") && ResizeOf(m_, *node).mode != "nearest"))
+      if (MovementOps().count(node->op) && !((node->op == "Resize" || node->op == "Upsample") &&
+                                             ResizeOf(m_, *node).mode != "nearest"))
         return MoveQuantized(*node, x, p, range, name);
     }
     if (const auto t = TryTable(x, p, range, nodes, name, true)) return *t;
@@ -563,7 +623,8 @@ class Lowerer {
       table.meaning = "Clip";
       for (int i = 0; i < 256; ++i) {
         const int q = p.type == DType::kS8 ? static_cast<int8_t>(i) : i;
-        table.entries[static_cast<size_t>(i)] = static_cast<uint8_t>(std::clamp(q, range.lo, range.hi));
+        table.entries[static_cast<size_t>(i)] =
+            static_cast<uint8_t>(std::clamp(q, range.lo, range.hi));
       }
       t = Emit(table, {t}, NewTensor(name, p.type, v.shape, p.quant()), Reversed(nodes));
     }
@@ -575,22 +636,27 @@ class Lowerer {
     return nodes;
   }
 
-  // A clamp belongs to the integer unit before it; a float value in front keeps its Relu on the host.
+  // A clamp belongs to the integer unit before it; a float value in front keeps its Relu on the
+  // host.
   bool CanFuseClamp(ValueId x) {
     const FlatNode* node = Producer(x);
     if (!node) return false;
-    if (node->op == "Relu" || node->op == "Clip") return ClipBounds(*node) && CanFuseClamp(node->inputs[0]);
+    if (node->op == "Relu" || node->op == "Clip")
+      return ClipBounds(*node) && CanFuseClamp(node->inputs[0]);
     if (const auto unit = FindAccumulator(x)) return TryCodes(unit->input).has_value();
     if (TryCodes(x)) return true;
-    if (node->op == "GlobalAveragePool" || node->op == "AveragePool" || node->op == "ReduceMean") return TryCodes(node->inputs[0]).has_value();
-    if (node->op == "Add" || node->op == "Mul") return TryCodes(node->inputs[0]) && TryCodes(node->inputs[1]);
+    if (node->op == "GlobalAveragePool" || node->op == "AveragePool" || node->op == "ReduceMean")
+      return TryCodes(node->inputs[0]).has_value();
+    if (node->op == "Add" || node->op == "Mul")
+      return TryCodes(node->inputs[0]) && TryCodes(node->inputs[1]);
     if (node->op == "Concat") {
       for (ValueId id : node->inputs)
         if (!TryCodes(id) && !CanFuseClamp(id)) return false;
       return true;
     }
     if (node->op == "Pad") return false;  // the padding would be clamped, too
-    if (MovementOps().count(node->op) && node->op != "Resize" && node->op != "Upsample") return CanFuseClamp(node->inputs[0]);
+    if (MovementOps().count(node->op) && node->op != "Resize" && node->op != "Upsample")
+      return CanFuseClamp(node->inputs[0]);
     return false;
   }
 
@@ -605,49 +671,59 @@ class Lowerer {
       if (!c || c->size() != 1 || c->dtype != DType::kF32) return std::nullopt;
       (i == 1 ? lo : hi) = c->data<float>()[0];
     }
-    if (std::isnan(lo) || std::isnan(hi)) Refuse("node '{}' (Clip): a bound is not a number", node.name);
+    if (std::isnan(lo) || std::isnan(hi))
+      Refuse("node '{}' (Clip): a bound is not a number", node.name);
     if (lo > hi) lo = hi;  // min(max(x, lo), hi) is hi
     return std::make_pair(lo, hi);
   }
 
   // Q(move(x)) = move(Q(x)).
-  TensorId MoveQuantized(const FlatNode& node, ValueId x, const Params& p, ir::CodeRange range, const std::string& name) {
+  TensorId MoveQuantized(const FlatNode& node, ValueId x, const Params& p, ir::CodeRange range,
+                         const std::string& name) {
     const size_t count = node.op == "Concat" ? node.inputs.size() : 1;
-    // A value that has codes is moved first and rescaled after (N8: max, then N9), where there is one input.
+    // A value that has codes is moved first and rescaled after (N8: max, then N9), where there is
+    // one input.
     if (count == 1 && node.op != "Pad") {
       if (const auto moved = TryCodes(x)) return Rescaled(*moved, p, range, {node.name}, name);
     }
     std::vector<TensorId> inputs;
     for (size_t i = 0; i < count; ++i)
-      inputs.push_back(Quantized(node.inputs[i], p, range, {}, fmt::format("{}/{}", name, m_.value(node.inputs[i]).name)));
+      inputs.push_back(Quantized(node.inputs[i], p, range, {},
+                                 fmt::format("{}/{}", name, m_.value(node.inputs[i]).name)));
     std::optional<int32_t> fill;
     if (node.op == "Pad" && PadModeOf(node) == ir::PadMode::kConstant)
-      fill = std::clamp(num::fp::Quantize(FloatPadValue(node), p.scale, p.zero, NumRange(p.type)), range.lo, range.hi);
-    return Move(node, x, inputs, fill);
+      fill = std::clamp(num::fp::Quantize(FloatPadValue(node), p.scale, p.zero, NumRange(p.type)),
+                        range.lo, range.hi);
+    return Move(node, x, inputs, fill, name);
   }
 
   // N9.
-  TensorId Rescaled(TensorId x, const Params& p, ir::CodeRange range, const std::vector<std::string>& nodes, const std::string& name) {
+  TensorId Rescaled(TensorId x, const Params& p, ir::CodeRange range,
+                    const std::vector<std::string>& nodes, const std::string& name) {
     const ir::TensorInfo info = g_.tensor(x);
     ir::Table table;
     table.meaning = "requantize";
     for (int i = 0; i < 256; ++i) {
       const int q = info.dtype == DType::kS8 ? static_cast<int8_t>(i) : i;
-      const int y = num::fp::Rescale(q, info.quant->scale, info.quant->zero_point, p.scale, p.zero, NumRange(p.type));
-      table.entries[static_cast<size_t>(i)] = static_cast<uint8_t>(std::clamp(y, range.lo, range.hi));
+      const int y = num::fp::Rescale(q, info.quant->scale, info.quant->zero_point, p.scale, p.zero,
+                                     NumRange(p.type));
+      table.entries[static_cast<size_t>(i)] =
+          static_cast<uint8_t>(std::clamp(y, range.lo, range.hi));
     }
     return EmitTable(table, x, p, info.shape, nodes, name);
   }
 
-  TensorId EmitTable(const ir::Table& table, TensorId x, const Params& p, const Shape& shape, const std::vector<std::string>& nodes,
-                     const std::string& name) {
-    bool identity = g_.tensor(x).dtype == p.type && g_.tensor(x).quant == p.quant() && g_.tensor(x).shape == shape;
+  TensorId EmitTable(const ir::Table& table, TensorId x, const Params& p, const Shape& shape,
+                     const std::vector<std::string>& nodes, const std::string& name) {
+    bool identity = g_.tensor(x).dtype == p.type && g_.tensor(x).quant == p.quant() &&
+                    g_.tensor(x).shape == shape;
     for (size_t i = 0; identity && i < 256; ++i) identity = table.entries[i] == i;
     if (identity) return x;
     return Emit(table, {x}, NewTensor(name, p.type, shape, p.quant()), nodes);
   }
 
-  // --- accumulators --------------------------------------------------------------------------------------------------
+  // --- accumulators
+  // --------------------------------------------------------------------------------------------------
 
   std::optional<AccumulatorUnit> FindAccumulator(ValueId x) {
     const FlatNode* node = Producer(x);
@@ -661,7 +737,8 @@ class Lowerer {
         if (!inner || !m_.Constant(other) || inner->op == "Add") continue;
         auto found = FindAccumulator(node->inputs[i]);
         if (!found || found->bias != kAbsent) continue;
-        if (m_.value(x).shape != m_.value(node->inputs[i]).shape || !BiasFits(*found, other)) continue;
+        if (m_.value(x).shape != m_.value(node->inputs[i]).shape || !BiasFits(*found, other))
+          continue;
         found->bias = other;
         found->bias_node = node;
         return found;
@@ -675,8 +752,10 @@ class Lowerer {
     if (node->op != "MatMul") unit.bias = node->Input(2);
     const Value& w = m_.value(unit.weights);
     if (!w.quant || !IsCodeType(w.quant->codes->dtype)) return std::nullopt;
-    if (node->op == "MatMul" && (w.shape.size() != 2 || m_.value(unit.input).shape.size() < 2)) return std::nullopt;
-    if (unit.bias != kAbsent && (!m_.Constant(unit.bias) || !BiasFits(unit, unit.bias))) return std::nullopt;
+    if (node->op == "MatMul" && (w.shape.size() != 2 || m_.value(unit.input).shape.size() < 2))
+      return std::nullopt;
+    if (unit.bias != kAbsent && (!m_.Constant(unit.bias) || !BiasFits(unit, unit.bias)))
+      return std::nullopt;
     return unit;
   }
 
@@ -692,14 +771,17 @@ class Lowerer {
     const int64_t count = ElementCount(shape);
     if (count != 1 && count != channels) return false;
     if (count == 1 || shape.size() == 1) {
-      // A vector behind a convolution (an Add) runs along the width, unless it is the convolution's own bias.
+      // A vector behind a convolution (an Add) runs along the width, unless it is the convolution's
+      // own bias.
       return count == 1 || unit.node->op != "Conv" || bias == unit.node->Input(2);
     }
     if (unit.node->op == "Conv") return shape.size() >= 3 && shape[shape.size() - 3] == channels;
     return shape.back() == channels;
   }
 
-  std::string Describe(const FlatNode& node) const { return fmt::format("node '{}' ({})", node.name, node.op); }
+  std::string Describe(const FlatNode& node) const {
+    return fmt::format("node '{}' ({})", node.name, node.op);
+  }
 
   // Weights, bias and the products sx * sw that all outputs of the unit share.
   struct Accumulator {
@@ -727,9 +809,13 @@ class Lowerer {
       }
     }
     if (quant.scales.size() != 1 && axis != channel_axis)
-      Refuse("{}: its weights have scales along axis {}, which is summed over (K-axis scales); quantize per output channel", what, quant.axis);
+      Refuse(
+          "{}: its weights have scales along axis {}, which is summed over (K-axis scales); "
+          "quantize per output channel",
+          what, quant.axis);
     for (float s : quant.scales)
-      if (const Status ok = num::CheckWeightScale(s, "a weight scale"); !ok) Refuse("{}: {}", what, ok.error().message);
+      if (const Status ok = num::CheckWeightScale(s, "a weight scale"); !ok)
+        Refuse("{}: {}", what, ok.error().message);
     acc.weights.dtype = codes.dtype;
     acc.weights.codes = codes.bytes;
     for (int64_t c = 0; c < acc.channels; ++c) {
@@ -746,13 +832,16 @@ class Lowerer {
     std::vector<int32_t> bias(static_cast<size_t>(acc.channels), 0);
     if (unit.bias == kAbsent) return bias;
     const std::string what = Describe(*unit.node);
-    const float beta = unit.node->op == "Gemm" && unit.bias == unit.node->Input(2) ? unit.node->Float("beta", 1.0f) : 1.0f;
+    const float beta = unit.node->op == "Gemm" && unit.bias == unit.node->Input(2)
+                           ? unit.node->Float("beta", 1.0f)
+                           : 1.0f;
     const auto& quant = m_.value(unit.bias).quant;
     const auto values = m_.Constant(unit.bias);
     for (size_t c = 0; c < bias.size(); ++c) {
       const size_t i = values->size() == 1 ? 0 : c;
       const float sw = acc.weight_scales[c];
-      if (quant && quant->codes->dtype == DType::kS32 && beta == 1.0f && (quant->scales.size() == 1 || quant->scales.size() == bias.size())) {
+      if (quant && quant->codes->dtype == DType::kS32 && beta == 1.0f &&
+          (quant->scales.size() == 1 || quant->scales.size() == bias.size())) {
         const size_t k = quant->scales.size() == 1 ? 0 : c;
         const int32_t code = quant->codes->data<int32_t>()[i];
         // A scale of fl(sx*sw) within 1 % is used as it is; QGemm never asks.
@@ -761,13 +850,17 @@ class Lowerer {
         else
           bias[c] = quant->zero_points[k] == 0 && num::BiasScaleAccepted(quant->scales[k], sx, sw)
                         ? code
-                        : num::GemmBiasFromFloat(num::fp::Dequantize(code, quant->zero_points[k], quant->scales[k]), acc.alpha, sx, sw);
+                        : num::GemmBiasFromFloat(
+                              num::fp::Dequantize(code, quant->zero_points[k], quant->scales[k]),
+                              acc.alpha, sx, sw);
         continue;
       }
-      if (values->dtype != DType::kF32) Refuse("{}: its bias is {}", what, DTypeName(values->dtype));
+      if (values->dtype != DType::kF32)
+        Refuse("{}: its bias is {}", what, DTypeName(values->dtype));
       const float b = beta == 1.0f ? values->data<float>()[i] : values->data<float>()[i] * beta;
       if (!std::isfinite(b)) Refuse("{}: its bias has an element that is not finite", what);
-      bias[c] = acc.alpha == 1.0f ? num::BiasFromFloat(b, sx, sw) : num::GemmBiasFromFloat(b, acc.alpha, sx, sw);
+      bias[c] = acc.alpha == 1.0f ? num::BiasFromFloat(b, sx, sw)
+                                  : num::GemmBiasFromFloat(b, acc.alpha, sx, sw);
     }
     return bias;
   }
@@ -780,11 +873,14 @@ class Lowerer {
     for (int64_t c = 0; c < acc.channels; ++c) {
       double sum = std::abs(static_cast<double>(acc.bias[static_cast<size_t>(c)]));
       for (int64_t k = 0; k < count; ++k) {
-        const int w = acc.weights.at(conv ? c * count + k : k * acc.channels + c) - acc.weights.zero_points[static_cast<size_t>(c)];
+        const int w = acc.weights.at(conv ? c * count + k : k * acc.channels + c) -
+                      acc.weights.zero_points[static_cast<size_t>(c)];
         sum += 255.0 * std::abs(w);
       }
       if (sum >= 2147483648.0) {
-        m_.notes.push_back(fmt::format("{}: its 32-bit accumulators can overflow (they wrap, N1), channel {}", Describe(*unit.node), c));
+        m_.notes.push_back(
+            fmt::format("{}: its 32-bit accumulators can overflow (they wrap, N1), channel {}",
+                        Describe(*unit.node), c));
         return;
       }
     }
@@ -798,28 +894,35 @@ class Lowerer {
   }
 
   // Emits the Conv or Gemm; `p` absent: raw accumulators.
-  TensorId EmitAccumulator(const AccumulatorUnit& unit, TensorId x, const Accumulator& acc, const std::optional<Params>& p,
-                           ir::CodeRange range, const std::vector<std::string>& nodes, const std::string& name) {
+  TensorId EmitAccumulator(const AccumulatorUnit& unit, TensorId x, const Accumulator& acc,
+                           const std::optional<Params>& p, ir::CodeRange range,
+                           const std::vector<std::string>& nodes, const std::string& name) {
     const FlatNode& node = *unit.node;
     const Shape shape = m_.value(node.outputs[0]).shape;
     const ir::Quantization qx = *g_.tensor(x).quant;
     std::vector<float> multipliers;
     if (p)
       for (float sw : acc.weight_scales)
-        multipliers.push_back(Encoded(node.op == "Gemm" ? num::GemmMultiplier(acc.alpha, qx.scale, sw, p->scale)
-                                                        : num::ConvMultiplier(qx.scale, sw, p->scale),
+        multipliers.push_back(Encoded(node.op == "Gemm"
+                                          ? num::GemmMultiplier(acc.alpha, qx.scale, sw, p->scale)
+                                          : num::ConvMultiplier(qx.scale, sw, p->scale),
                                       node));
-    const TensorId y = p ? NewTensor(name, p->type, shape, p->quant()) : NewTensor(name, DType::kS32, shape, std::nullopt);
+    const TensorId y = p ? NewTensor(name, p->type, shape, p->quant())
+                         : NewTensor(name, DType::kS32, shape, std::nullopt);
     const ir::CodeRange clamp = p ? range : ir::CodeRange{};
     if (node.op == "Conv") {
       const Shape& w = m_.value(unit.weights).shape;
       const Window window = WindowOf(node, g_.tensor(x).shape, {w[2], w[3]});
-      ir::Conv conv{acc.weights, acc.bias, multipliers, window.kernel, window.strides, window.dilations, window.pads, node.Int("group", 1), clamp};
+      ir::Conv conv{acc.weights,    acc.bias,         multipliers, window.kernel,
+                    window.strides, window.dilations, window.pads, node.Int("group", 1),
+                    clamp};
       return Emit(std::move(conv), {x}, y, nodes);
     }
     if (node.op == "Gemm" && node.Int("transA", 0) != 0) {
       const ir::TensorInfo info = g_.tensor(x);
-      x = Emit(ir::Transpose{{1, 0}}, {x}, NewTensor(info.name, info.dtype, {info.shape[1], info.shape[0]}, info.quant), {node.name});
+      x = Emit(ir::Transpose{{1, 0}}, {x},
+               NewTensor(info.name, info.dtype, {info.shape[1], info.shape[0]}, info.quant),
+               {node.name});
     }
     return Emit(ir::Gemm{acc.weights, acc.bias, multipliers, clamp}, {x}, y, nodes);
   }
@@ -830,7 +933,8 @@ class Lowerer {
     return Reversed(std::move(nodes));
   }
 
-  std::optional<TensorId> AccumulatorStep(ValueId v, const Params& p, ir::CodeRange range, const std::vector<std::string>& nodes,
+  std::optional<TensorId> AccumulatorStep(ValueId v, const Params& p, ir::CodeRange range,
+                                          const std::vector<std::string>& nodes,
                                           const std::string& name) {
     const auto unit = FindAccumulator(v);
     if (!unit) return std::nullopt;
@@ -840,11 +944,13 @@ class Lowerer {
     return EmitAccumulator(*unit, *x, acc, p, range, UnitNodes(*unit, nodes), name);
   }
 
-  // --- pools, pairs, softmax -----------------------------------------------------------------------------------------
+  // --- pools, pairs, softmax
+  // -----------------------------------------------------------------------------------------
 
-  std::optional<TensorId> PoolStep(const FlatNode& node, const Params& p, ir::CodeRange range, const std::vector<std::string>& nodes,
-                                   const std::string& name) {
-    if (node.op != "GlobalAveragePool" && node.op != "AveragePool" && node.op != "ReduceMean") return std::nullopt;
+  std::optional<TensorId> PoolStep(const FlatNode& node, const Params& p, ir::CodeRange range,
+                                   const std::vector<std::string>& nodes, const std::string& name) {
+    if (node.op != "GlobalAveragePool" && node.op != "AveragePool" && node.op != "ReduceMean")
+      return std::nullopt;
     const auto x = TryCodes(node.inputs[0]);
     if (!x) return std::nullopt;
     const ir::TensorInfo info = g_.tensor(*x);
@@ -859,24 +965,33 @@ class Lowerer {
     if (node.op == "AveragePool") {
       const auto kernel = node.Ints("kernel_shape");
       window = WindowOf(node, info.shape, {kernel[0], kernel[1]});
-      global = kernel[0] == info.shape[2] && kernel[1] == info.shape[3] && window.pads == std::array<int64_t, 4>{} &&
+      global = kernel[0] == info.shape[2] && kernel[1] == info.shape[3] &&
+               window.pads == std::array<int64_t, 4>{} &&
                window.dilations == std::array<int64_t, 2>{1, 1};
     }
     const TensorId y = NewTensor(name, p.type, shape, p.quant());
     if (global) {
       ir::GlobalAveragePool pool;
-      pool.multiplier = Encoded(num::AverageMultiplier(info.quant->scale, p.scale, info.shape[2] * info.shape[3]), node);
+      pool.multiplier = Encoded(
+          num::AverageMultiplier(info.quant->scale, p.scale, info.shape[2] * info.shape[3]), node);
       pool.clamp = range;
       return Emit(pool, {*x}, y, Reversed(nodes));
     }
-    ir::AveragePool pool{window.kernel, window.strides, window.dilations, window.pads, node.Int("count_include_pad", 0) != 0, range};
+    ir::AveragePool pool{window.kernel,
+                         window.strides,
+                         window.dilations,
+                         window.pads,
+                         node.Int("count_include_pad", 0) != 0,
+                         range};
     const std::string reason =
-        num::hw::SupportedAverageScale(info.quant->scale) ? "" : "its input scale is outside the range of the device's fp32 adder";
+        num::hw::SupportedAverageScale(info.quant->scale)
+            ? ""
+            : "its input scale is outside the range of the device's fp32 adder";
     return Emit(pool, {*x}, y, Reversed(nodes), reason);
   }
 
-  // The operand that a scalar or broadcast value is becomes b (N6): input 0 gives way if it is constant along the innermost axis
-  // of the broadcast and input 1 is not.
+  // The operand that a scalar or broadcast value is becomes b (N6): input 0 gives way if it is
+  // constant along the innermost axis of the broadcast and input 1 is not.
   static bool SwapsRoles(const Shape& a, const Shape& b, const Shape& shape) {
     const auto sa = ir::BroadcastStrides(a, shape);
     const auto sb = ir::BroadcastStrides(b, shape);
@@ -887,13 +1002,15 @@ class Lowerer {
     return false;
   }
 
-  std::optional<TensorId> PairStep(const FlatNode& node, const Value& v, const Params& p, ir::CodeRange range,
-                                   const std::vector<std::string>& nodes, const std::string& name) {
+  std::optional<TensorId> PairStep(const FlatNode& node, const Value& v, const Params& p,
+                                   ir::CodeRange range, const std::vector<std::string>& nodes,
+                                   const std::string& name) {
     if (node.op != "Add" && node.op != "Mul") return std::nullopt;
     auto a = TryCodes(node.inputs[0]);
     auto b = TryCodes(node.inputs[1]);
     if (!a || !b) return std::nullopt;
-    if (node.op == "Add" && SwapsRoles(g_.tensor(*a).shape, g_.tensor(*b).shape, v.shape)) std::swap(a, b);
+    if (node.op == "Add" && SwapsRoles(g_.tensor(*a).shape, g_.tensor(*b).shape, v.shape))
+      std::swap(a, b);
     const ir::Quantization qa = *g_.tensor(*a).quant;
     const ir::Quantization qb = *g_.tensor(*b).quant;
     const TensorId y = NewTensor(name, p.type, v.shape, p.quant());
@@ -902,19 +1019,24 @@ class Lowerer {
       if (!r) Refuse("{}: {}", Describe(node), r.error().message);
       return Emit(ir::Mul{*r, range}, {*a, *b}, y, Reversed(nodes));
     }
-    const auto c = num::MakeAddConstants(qa.scale, qa.zero_point, qb.scale, qb.zero_point, p.scale, p.zero);
+    const auto c =
+        num::MakeAddConstants(qa.scale, qa.zero_point, qb.scale, qb.zero_point, p.scale, p.zero);
     if (!c) Refuse("{}: {}", Describe(node), c.error().message);
-    const std::string reason = num::SupportedAddConstants(*c) ? "" : "its scales are outside the range of the device's fp32 adder";
+    const std::string reason = num::SupportedAddConstants(*c)
+                                   ? ""
+                                   : "its scales are outside the range of the device's fp32 adder";
     return Emit(ir::Add{c->ra, c->rb, c->f, range}, {*a, *b}, y, Reversed(nodes), reason);
   }
 
-  std::optional<TensorId> SoftmaxStep(const FlatNode& node, const Params& p, ir::CodeRange range, const std::vector<std::string>& nodes,
+  std::optional<TensorId> SoftmaxStep(const FlatNode& node, const Params& p, ir::CodeRange range,
+                                      const std::vector<std::string>& nodes,
                                       const std::string& name) {
     if (node.op != "Softmax" || range != ir::FullRange(p.type)) return std::nullopt;
     const auto x = TryCodes(node.inputs[0]);
     if (!x || g_.tensor(*x).dtype != p.type) return std::nullopt;
     const Shape& shape = g_.tensor(*x).shape;
-    const int64_t axis = NormalizeAxis(node.Int("axis", node.opset < 13 ? 1 : -1), shape.size(), node);
+    const int64_t axis =
+        NormalizeAxis(node.Int("axis", node.opset < 13 ? 1 : -1), shape.size(), node);
     if (node.opset < 13 && !LastAxisOnly(shape, axis)) return std::nullopt;
     return Emit(ir::Softmax{axis}, {*x}, NewTensor(name, p.type, shape, p.quant()), Reversed(nodes),
                 "exponentials and a division over a whole row (N10)");
@@ -927,15 +1049,16 @@ class Lowerer {
     return true;
   }
 
-  // --- tables --------------------------------------------------------------------------------------------------------
+  // --- tables
+  // --------------------------------------------------------------------------------------------------------
 
   // A subgraph whose value depends on one code (N5). Leaves are values with codes of their own.
   struct Cone {
-    std::set<ValueId> leaves;           // int values (code sources), or float values that TryCodes moves
-    std::set<ValueId> inner;            // values inside
-    std::set<std::string> operators;    // for the meaning
+    std::set<ValueId> leaves;  // int values (code sources), or float values that TryCodes moves
+    std::set<ValueId> inner;   // values inside
+    std::set<std::string> operators;  // for the meaning
     std::vector<std::string> nodes;
-    int64_t channels = 1;               // > 1: constants per channel
+    int64_t channels = 1;  // > 1: constants per channel
     bool valid = true;
   };
 
@@ -947,8 +1070,10 @@ class Lowerer {
     return node && node->op != "Relu" && MovementOps().count(node->op) && TryCodes(id).has_value();
   }
 
-  // Adds the expression of `id` (float or integer) to the cone. `expanded`: Q outputs that are not leaves but looked through.
-  void Grow(Cone& cone, ValueId id, const Shape& shape, const std::set<ValueId>& expanded, bool per_channel) {
+  // Adds the expression of `id` (float or integer) to the cone. `expanded`: Q outputs that are not
+  // leaves but looked through.
+  void Grow(Cone& cone, ValueId id, const Shape& shape, const std::set<ValueId>& expanded,
+            bool per_channel) {
     if (!cone.valid || cone.inner.count(id) || cone.leaves.count(id)) return;
     const DepthGuard guard(*this, m_.value(id).name);
     const Value& v = m_.value(id);
@@ -956,7 +1081,8 @@ class Lowerer {
     if (m_.Constant(id)) {
       const int64_t count = ElementCount(v.shape);
       if (count == 1) return;
-      const bool channel = per_channel && shape.size() == 4 && shape[1] == count && count <= kChannelTables && v.shape.size() >= 3 &&
+      const bool channel = per_channel && shape.size() == 4 && shape[1] == count &&
+                           count <= kChannelTables && v.shape.size() >= 3 &&
                            v.shape[v.shape.size() - 3] == count;
       if (!channel) return fail();
       cone.channels = count;
@@ -996,8 +1122,9 @@ class Lowerer {
     grow_all();
   }
 
-  std::optional<TensorId> TryTable(ValueId x, const Params& p, ir::CodeRange range, const std::vector<std::string>& nodes,
-                                   const std::string& name, bool per_channel) {
+  std::optional<TensorId> TryTable(ValueId x, const Params& p, ir::CodeRange range,
+                                   const std::vector<std::string>& nodes, const std::string& name,
+                                   bool per_channel) {
     const Shape shape = m_.value(x).shape;
     std::set<ValueId> expanded;
     Cone cone;
@@ -1010,7 +1137,9 @@ class Lowerer {
       ValueId last = kAbsent;
       for (ValueId leaf : cone.leaves) {
         const FlatNode* node = Producer(leaf);
-        if (node && node->op == "QuantizeLinear" && (last == kAbsent || m_.value(leaf).producer > m_.value(last).producer)) last = leaf;
+        if (node && node->op == "QuantizeLinear" &&
+            (last == kAbsent || m_.value(leaf).producer > m_.value(last).producer))
+          last = leaf;
       }
       if (last == kAbsent) return std::nullopt;
       expanded.insert(last);
@@ -1019,13 +1148,15 @@ class Lowerer {
     const ValueId leaf = *cone.leaves.begin();
     const Value leaf_value = m_.value(leaf);
 
-    // The code tensor; parameters of a DQ directly on the leaf label it (each DQ evaluates with its own).
+    // The code tensor; parameters of a DQ directly on the leaf label it (each DQ evaluates with its
+    // own).
     TensorId codes;
     if (IsCodeType(leaf_value.dtype)) {
       std::optional<ir::Quantization> label;
       for (ValueId id : cone.inner) {
         const FlatNode* node = Producer(id);
-        if (node && node->op == "DequantizeLinear" && node->inputs[0] == leaf) label = ParamsOf(*node).quant();
+        if (node && node->op == "DequantizeLinear" && node->inputs[0] == leaf)
+          label = ParamsOf(*node).quant();
       }
       codes = Codes(leaf, label);
     } else {
@@ -1052,7 +1183,8 @@ class Lowerer {
       const std::vector<int> y = evaluate.Unit(x, p);
       ir::Table table;
       table.meaning = meaning;
-      for (size_t i = 0; i < 256; ++i) table.entries[i] = static_cast<uint8_t>(std::clamp(y[i], range.lo, range.hi));
+      for (size_t i = 0; i < 256; ++i)
+        table.entries[i] = static_cast<uint8_t>(std::clamp(y[i], range.lo, range.hi));
       tables.push_back(table);
     }
     if (tables.size() == 1) return EmitTable(tables[0], codes, p, shape, all, name);
@@ -1062,7 +1194,8 @@ class Lowerer {
     const ir::TensorInfo info = g_.tensor(codes);
     for (size_t c = 0; c < tables.size(); ++c) {
       ir::Slice slice{{0, static_cast<int64_t>(c), 0, 0}, {1, 1, 1, 1}};
-      const TensorId plane = Emit(slice, {codes}, NewTensor(info.name, info.dtype, one, info.quant), all);
+      const TensorId plane =
+          Emit(slice, {codes}, NewTensor(info.name, info.dtype, one, info.quant), all);
       parts.push_back(Emit(tables[c], {plane}, NewTensor(name, p.type, one, p.quant()), all));
     }
     return Emit(ir::Concat{1}, parts, NewTensor(name, p.type, shape, p.quant()), all);
@@ -1080,7 +1213,8 @@ class Lowerer {
     std::vector<int> LeafCodes() const {
       std::vector<int> q(256);
       const bool is_signed = l.g_.tensor(codes).dtype == DType::kS8;
-      for (int i = 0; i < 256; ++i) q[static_cast<size_t>(i)] = is_signed ? static_cast<int8_t>(i) : i;
+      for (int i = 0; i < 256; ++i)
+        q[static_cast<size_t>(i)] = is_signed ? static_cast<int8_t>(i) : i;
       return q;
     }
 
@@ -1093,7 +1227,8 @@ class Lowerer {
       return q;
     }
 
-    // Codes and parameters of an operand of an integer Add or Mul: a DQ inside the cone, or a quantized scalar.
+    // Codes and parameters of an operand of an integer Add or Mul: a DQ inside the cone, or a
+    // quantized scalar.
     struct Operand {
       std::vector<int> q;
       Params p;
@@ -1103,11 +1238,13 @@ class Lowerer {
       const Value& v = l.m_.value(id);
       if (v.quant) {
         const QuantConstant& quant = *v.quant;
-        if (!IsCodeType(quant.codes->dtype) || quant.scales.size() != 1 || quant.codes->size() != 1) return std::nullopt;
+        if (!IsCodeType(quant.codes->dtype) || quant.scales.size() != 1 || quant.codes->size() != 1)
+          return std::nullopt;
         if (!num::CheckActivationScale(quant.scales[0], "scale")) return std::nullopt;
         const uint8_t byte = quant.codes->bytes[0];
         const int q = quant.codes->dtype == DType::kS8 ? static_cast<int8_t>(byte) : byte;
-        return Operand{std::vector<int>(256, q), Params{quant.codes->dtype, quant.scales[0], quant.zero_points[0]}, true};
+        return Operand{std::vector<int>(256, q),
+                       Params{quant.codes->dtype, quant.scales[0], quant.zero_points[0]}, true};
       }
       if (id == leaf) {
         const ir::TensorInfo& t = l.g_.tensor(codes);
@@ -1118,7 +1255,8 @@ class Lowerer {
       return Operand{Int(node->inputs[0]), l.ParamsOf(*node), false};
     }
 
-    // The codes of one quantization unit: N6 and N7 where the unit is an integer Add or Mul, else N4 of the float value.
+    // The codes of one quantization unit: N6 and N7 where the unit is an integer Add or Mul, else
+    // N4 of the float value.
     std::vector<int> Unit(ValueId x, const Params& p) {
       std::vector<int> y(256);
       const num::CodeRange range = NumRange(p.type);
@@ -1129,19 +1267,22 @@ class Lowerer {
         if (a && b && node->op == "Mul") {
           const auto r = num::MulRatio(a->p.scale, b->p.scale, p.scale);
           if (!r) Refuse("{}: {}", l.Describe(*node), r.error().message);
-          for (size_t i = 0; i < 256; ++i) y[i] = num::fp::Mul((a->q[i] - a->p.zero) * (b->q[i] - b->p.zero), *r, p.zero, range);
+          for (size_t i = 0; i < 256; ++i)
+            y[i] = num::fp::Mul((a->q[i] - a->p.zero) * (b->q[i] - b->p.zero), *r, p.zero, range);
           return y;
         }
         if (a && b) {
           if (a->constant) std::swap(a, b);
-          const auto c = num::MakeAddConstants(a->p.scale, a->p.zero, b->p.scale, b->p.zero, p.scale, p.zero);
+          const auto c =
+              num::MakeAddConstants(a->p.scale, a->p.zero, b->p.scale, b->p.zero, p.scale, p.zero);
           if (!c) Refuse("{}: {}", l.Describe(*node), c.error().message);
           for (size_t i = 0; i < 256; ++i) y[i] = num::fp::Add(a->q[i], b->q[i], *c, range);
           return y;
         }
       }
       const Tensor& value = Float(x);
-      for (size_t i = 0; i < 256; ++i) y[i] = num::fp::Quantize(value.data<float>()[i], p.scale, p.zero, range);
+      for (size_t i = 0; i < 256; ++i)
+        y[i] = num::fp::Quantize(value.data<float>()[i], p.scale, p.zero, range);
       return y;
     }
 
@@ -1152,14 +1293,17 @@ class Lowerer {
 
     Tensor Make(ValueId id) {
       if (const auto constant = l.m_.Constant(id)) {
-        if (constant->dtype != DType::kF32) Refuse("value '{}' is {}, not f32", l.m_.value(id).name, DTypeName(constant->dtype));
+        if (constant->dtype != DType::kF32)
+          Refuse("value '{}' is {}, not f32", l.m_.value(id).name, DTypeName(constant->dtype));
         Tensor one(DType::kF32, {1});
-        one.data<float>()[0] = constant->data<float>()[constant->size() == 1 ? 0 : static_cast<size_t>(channel)];
+        one.data<float>()[0] =
+            constant->data<float>()[constant->size() == 1 ? 0 : static_cast<size_t>(channel)];
         return one;
       }
       Tensor y(DType::kF32, {256});
       const auto dequantize = [&](const std::vector<int>& q, float scale, int32_t zero) {
-        for (size_t i = 0; i < 256; ++i) y.data<float>()[i] = num::fp::Dequantize(q[i], zero, scale);
+        for (size_t i = 0; i < 256; ++i)
+          y.data<float>()[i] = num::fp::Dequantize(q[i], zero, scale);
         return y;
       };
       if (id == leaf) {
@@ -1193,7 +1337,8 @@ class Lowerer {
     }
   };
 
-  // --- float values --------------------------------------------------------------------------------------------------
+  // --- float values
+  // --------------------------------------------------------------------------------------------------
 
   TensorId Output(ValueId id) {
     const Value v = m_.value(id);
@@ -1211,7 +1356,8 @@ class Lowerer {
   }
 
   TensorId MakeFloat(ValueId id) {
-    if (const auto constant = m_.Constant(id)) return NewConstant(m_.value(id).name, *constant, std::nullopt);
+    if (const auto constant = m_.Constant(id))
+      return NewConstant(m_.value(id).name, *constant, std::nullopt);
     const Value v = m_.value(id);
     if (v.is_input) return input_tensors_.at(id);
     if (IsCodeType(v.dtype)) return Codes(id, std::nullopt);
@@ -1219,14 +1365,17 @@ class Lowerer {
     if (const auto codes = TryCodes(id)) {
       std::vector<std::string> nodes;
       if (node.op == "DequantizeLinear") nodes.push_back(node.name);
-      return Emit(ir::Dequantize{}, {*codes}, NewTensor(v.name, DType::kF32, v.shape, std::nullopt), nodes, "turns codes into float values");
+      return Emit(ir::Dequantize{}, {*codes}, NewTensor(v.name, DType::kF32, v.shape, std::nullopt),
+                  nodes, "turns codes into float values");
     }
     if (const auto t = FloatAccumulator(id)) return *t;
     if (node.op == "MatMulInteger") return IntegerMatMul(node, v);
-    if (MovementOps().count(node.op) && node.op != "MaxPool" && node.op != "GlobalMaxPool" && node.op != "Pad" &&
+    if (MovementOps().count(node.op) && node.op != "MaxPool" && node.op != "GlobalMaxPool" &&
+        node.op != "Pad" &&
         !((node.op == "Resize" || node.op == "Upsample") && ResizeOf(m_, node).mode != "nearest")) {
       std::vector<TensorId> inputs;
-      for (size_t i = 0; i < (node.op == "Concat" ? node.inputs.size() : 1); ++i) inputs.push_back(Float(node.inputs[i]));
+      for (size_t i = 0; i < (node.op == "Concat" ? node.inputs.size() : 1); ++i)
+        inputs.push_back(Float(node.inputs[i]));
       return Move(node, id, inputs, std::nullopt);
     }
     return HostStep(node, id, v);
@@ -1242,28 +1391,36 @@ class Lowerer {
     const float sx = g_.tensor(*x).quant->scale;
     // A float bias is added after scaling, an int32 bias before.
     AccumulatorUnit raw = *unit;
-    const bool quantized_bias = unit->bias != kAbsent && m_.value(unit->bias).quant && m_.value(unit->bias).quant->codes->dtype == DType::kS32;
+    const bool quantized_bias = unit->bias != kAbsent && m_.value(unit->bias).quant &&
+                                m_.value(unit->bias).quant->codes->dtype == DType::kS32;
     if (!quantized_bias) raw.bias = kAbsent;
     const Accumulator acc = MakeAccumulator(raw, *g_.tensor(*x).quant);
     const std::vector<std::string> nodes = UnitNodes(*unit, {});
-    const TensorId sums = EmitAccumulator(*unit, *x, acc, std::nullopt, {}, nodes, v.name + "/accumulator");
+    const TensorId sums =
+        EmitAccumulator(*unit, *x, acc, std::nullopt, {}, nodes, v.name + "/accumulator");
     ir::ScaleAccumulator scale;
     scale.axis = unit->node->op == "Conv" ? 1 : static_cast<int64_t>(v.shape.size()) - 1;
-    for (float sw : acc.weight_scales) scale.scales.push_back(acc.alpha == 1.0f ? sx * sw : acc.alpha * sx * sw);
+    for (float sw : acc.weight_scales)
+      scale.scales.push_back(acc.alpha == 1.0f ? sx * sw : acc.alpha * sx * sw);
     if (unit->bias != kAbsent && !quantized_bias) {
       const auto values = m_.Constant(unit->bias);
-      const float beta = unit->node->op == "Gemm" && unit->bias == unit->node->Input(2) ? unit->node->Float("beta", 1.0f) : 1.0f;
+      const float beta = unit->node->op == "Gemm" && unit->bias == unit->node->Input(2)
+                             ? unit->node->Float("beta", 1.0f)
+                             : 1.0f;
       for (int64_t c = 0; c < acc.channels; ++c)
-        scale.bias.push_back(values->data<float>()[values->size() == 1 ? 0 : static_cast<size_t>(c)] * beta);
+        scale.bias.push_back(
+            values->data<float>()[values->size() == 1 ? 0 : static_cast<size_t>(c)] * beta);
     }
-    return Emit(scale, {sums}, NewTensor(v.name, DType::kF32, v.shape, std::nullopt), nodes, "no output quantization: accumulators are scaled to float (N11)");
+    return Emit(scale, {sums}, NewTensor(v.name, DType::kF32, v.shape, std::nullopt), nodes,
+                "no output quantization: accumulators are scaled to float (N11)");
   }
 
   TensorId IntegerMatMul(const FlatNode& node, const Value& v) {
     const auto zero = [&](size_t i, DType type) -> std::vector<int32_t> {
       if (node.Input(i) == kAbsent) return {0};
       const auto c = m_.Constant(node.Input(i));
-      if (!c || c->dtype != type) Refuse("{}: its zero point is not a constant of its operand's type", Describe(node));
+      if (!c || c->dtype != type)
+        Refuse("{}: its zero point is not a constant of its operand's type", Describe(node));
       const Tensor wide = CastTensor(*c, DType::kS32);
       return {wide.data<int32_t>().begin(), wide.data<int32_t>().end()};
     };
@@ -1279,13 +1436,16 @@ class Lowerer {
     gemm.weights.codes = b->bytes;
     gemm.weights.zero_points = zero(3, b->dtype);
     const auto n = static_cast<size_t>(b->shape[1]);
-    if (gemm.weights.zero_points.size() == 1) gemm.weights.zero_points.assign(n, gemm.weights.zero_points[0]);
-    if (gemm.weights.zero_points.size() != n) Refuse("{}: its zero points do not fit", Describe(node));
+    if (gemm.weights.zero_points.size() == 1)
+      gemm.weights.zero_points.assign(n, gemm.weights.zero_points[0]);
+    if (gemm.weights.zero_points.size() != n)
+      Refuse("{}: its zero points do not fit", Describe(node));
     gemm.bias.assign(n, 0);
     return Emit(gemm, {x}, NewTensor(v.name, DType::kS32, v.shape, std::nullopt), {node.name});
   }
 
-  // The operator with its attributes as the newest opset has them; constant integer inputs become attributes.
+  // The operator with its attributes as the newest opset has them; constant integer inputs become
+  // attributes.
   ir::HostFloat HostOp(const FlatNode& node) {
     ir::HostFloat host{node.op, {}};
     const auto copy_float = [&](const char* key) {
@@ -1302,10 +1462,13 @@ class Lowerer {
       if (node.op == "Clip") {
         const auto bounds = ClipBounds(node);
         if (!bounds) Refuse("{}: its bounds are not scalar constants", Describe(node));
-        if (bounds->first != -std::numeric_limits<float>::infinity()) host.attributes["min"] = bounds->first;
-        if (bounds->second != std::numeric_limits<float>::infinity()) host.attributes["max"] = bounds->second;
+        if (bounds->first != -std::numeric_limits<float>::infinity())
+          host.attributes["min"] = bounds->first;
+        if (bounds->second != std::numeric_limits<float>::infinity())
+          host.attributes["max"] = bounds->second;
       }
-      if (node.Has("approximate")) host.attributes["approximate"] = node.String("approximate", "none");
+      if (node.Has("approximate"))
+        host.attributes["approximate"] = node.String("approximate", "none");
       return host;
     }
     const size_t rank = node.Input(0) == kAbsent ? 0 : m_.value(node.inputs[0]).shape.size();
@@ -1321,9 +1484,11 @@ class Lowerer {
       host.attributes["axis"] = NormalizeAxis(node.Int("axis", 0), rank, node);
     } else if (node.op.starts_with("Reduce")) {
       host.attributes["axes"] = ReduceAxes(m_, node);
-    } else if (node.op == "BatchNormalization" || node.op == "InstanceNormalization" || node.op == "LayerNormalization") {
+    } else if (node.op == "BatchNormalization" || node.op == "InstanceNormalization" ||
+               node.op == "LayerNormalization") {
       copy_float("epsilon");
-      if (node.op == "LayerNormalization") host.attributes["axis"] = NormalizeAxis(node.Int("axis", -1), rank, node);
+      if (node.op == "LayerNormalization")
+        host.attributes["axis"] = NormalizeAxis(node.Int("axis", -1), rank, node);
     } else if (node.op == "Gemm") {
       for (const char* key : {"alpha", "beta"}) copy_float(key);
       for (const char* key : {"transA", "transB"}) copy_int(key);
@@ -1358,7 +1523,8 @@ class Lowerer {
     } else if (node.op == "Pad") {
       const auto [before, after] = PadsOf(m_, node);
       for (size_t i = 0; i < before.size(); ++i)
-        if (before[i] < 0 || after[i] < 0) Refuse("{}: negative pads of float values are not supported", Describe(node));
+        if (before[i] < 0 || after[i] < 0)
+          Refuse("{}: negative pads of float values are not supported", Describe(node));
       host.attributes["before"] = before;
       host.attributes["after"] = after;
       host.attributes["mode"] = static_cast<int64_t>(PadModeOf(node));
@@ -1368,9 +1534,13 @@ class Lowerer {
   }
 
   TensorId HostStep(const FlatNode& node, ValueId id, const Value& v) {
-    const ir::HostOperator* known = ir::FindHostOperator(node.op == "Upsample" ? "Resize" : node.op);
+    const ir::HostOperator* known =
+        ir::FindHostOperator(node.op == "Upsample" ? "Resize" : node.op);
     if (!known)
-      Refuse("{}: {} of values that are not quantized is neither a device nor a host operator (see `octile ops`)", Describe(node), node.op);
+      Refuse(
+          "{}: {} of values that are not quantized is neither a device nor a host operator (see "
+          "`octile ops`)",
+          Describe(node), node.op);
     if (node.outputs[0] != id) Refuse("{}: only its first output is supported", Describe(node));
     const bool casts = node.op == "Cast";
     if (!casts && v.dtype != DType::kF32 && node.op != "ArgMax" && node.op != "ArgMin")
@@ -1378,18 +1548,23 @@ class Lowerer {
     std::vector<TensorId> inputs;
     size_t count = node.inputs.size();
     // Lists that became attributes are no operands.
-    if (node.op.starts_with("Reduce") || node.op == "Clip" || node.op == "Pad" || node.op == "Resize" || node.op == "Upsample") count = 1;
+    if (node.op.starts_with("Reduce") || node.op == "Clip" || node.op == "Pad" ||
+        node.op == "Resize" || node.op == "Upsample")
+      count = 1;
     for (size_t i = 0; i < count; ++i) {
       if (node.inputs[i] == kAbsent) Refuse("{}: input {} is missing", Describe(node), i);
       const DType type = m_.value(node.inputs[i]).dtype;
       const bool index = node.op == "Gather" && i == 1;
-      if (index && !m_.Constant(node.inputs[i])) Refuse("{}: its indices are computed at run time", Describe(node));
+      if (index && !m_.Constant(node.inputs[i]))
+        Refuse("{}: its indices are computed at run time", Describe(node));
       if (!casts && !index && type != DType::kF32)
         Refuse("{}: {} operands at run time are not supported", Describe(node), DTypeName(type));
-      if (index && type != DType::kS64 && type != DType::kS32) Refuse("{}: its indices are {}", Describe(node), DTypeName(type));
+      if (index && type != DType::kS64 && type != DType::kS32)
+        Refuse("{}: its indices are {}", Describe(node), DTypeName(type));
       inputs.push_back(Float(node.inputs[i]));
     }
-    return Emit(HostOp(node), inputs, NewTensor(v.name, v.dtype, v.shape, std::nullopt), {node.name}, std::string(known->reason));
+    return Emit(HostOp(node), inputs, NewTensor(v.name, v.dtype, v.shape, std::nullopt),
+                {node.name}, std::string(known->reason));
   }
 
   FlatModel m_;
@@ -1408,6 +1583,8 @@ class Lowerer {
 
 }  // namespace
 
-ImportResult Lower(FlatModel model, const ImportOptions& options) { return Lowerer(std::move(model), options).Run(); }
+ImportResult Lower(FlatModel model, const ImportOptions& options) {
+  return Lowerer(std::move(model), options).Run();
+}
 
 }  // namespace octile::frontend

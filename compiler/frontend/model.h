@@ -1,13 +1,14 @@
-// The flat model: one list of nodes in execution order, every value with its type, shape and, if it has one, constant.
+// The flat model: one list of nodes in execution order, every value with its type, shape and, if it
+// has one, constant.
 #pragma once
+
+#include <onnx/onnx_pb.h>
 
 #include <map>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
-
-#include <onnx/onnx_pb.h>
 
 #include "octile/frontend/importer.h"
 #include "octile/support/tensor.h"
@@ -73,9 +74,12 @@ struct FlatModel {
 // Where external data comes from.
 class ExternalData {
  public:
-  ExternalData(std::filesystem::path folder, int64_t limit) : folder_(std::move(folder)), left_(limit) {}
-  // The bytes of one tensor; `location` is relative to the folder. length -1: to the end of the file.
-  std::vector<uint8_t> Read(const std::string& tensor, const std::string& location, int64_t offset, int64_t length);
+  ExternalData(std::filesystem::path folder, int64_t limit)
+      : folder_(std::move(folder)), left_(limit) {}
+  // The bytes of one tensor; `location` is relative to the folder. length -1: to the end of the
+  // file.
+  std::vector<uint8_t> Read(const std::string& tensor, const std::string& location, int64_t offset,
+                            int64_t length);
 
  private:
   std::filesystem::path folder_;
@@ -84,7 +88,8 @@ class ExternalData {
 
 // loader.cc
 std::vector<uint8_t> ReadModelFile(const std::filesystem::path& file, int64_t limit);
-std::unique_ptr<onnx::ModelProto> ParseModel(std::span<const uint8_t> bytes, const ImportLimits& limits);
+std::unique_ptr<onnx::ModelProto> ParseModel(std::span<const uint8_t> bytes,
+                                             const ImportLimits& limits);
 // Checks type, dimensions and length; `what` names the tensor in errors.
 Tensor LoadTensor(const onnx::TensorProto& proto, const std::string& what, ExternalData& external,
                   const ImportLimits& limits);
@@ -92,7 +97,8 @@ Tensor LoadTensor(const onnx::TensorProto& proto, const std::string& what, Exter
 DType ToDType(int onnx_type, const std::string& what);
 
 // flatten.cc
-FlatModel Flatten(const onnx::ModelProto& proto, ExternalData& external, const ImportOptions& options);
+FlatModel Flatten(const onnx::ModelProto& proto, ExternalData& external,
+                  const ImportOptions& options);
 
 // infer.cc: dtypes and shapes of a node's outputs from its inputs.
 struct ValueType {
@@ -100,7 +106,8 @@ struct ValueType {
   Shape shape;
 };
 std::vector<ValueType> InferTypes(FlatModel& model, const FlatNode& node);
-// Explicit pads (top, left, bottom, right) of a convolution or pool whatever auto_pad says, and its output size.
+// Explicit pads (top, left, bottom, right) of a convolution or pool whatever auto_pad says, and its
+// output size.
 struct Window {
   std::array<int64_t, 2> kernel{1, 1};
   std::array<int64_t, 2> strides{1, 1};
@@ -110,9 +117,10 @@ struct Window {
 };
 Window WindowOf(const FlatNode& node, const Shape& x, std::array<int64_t, 2> kernel);
 // Axes and other integer lists that opsets moved from attributes to inputs. Empty if absent.
-std::optional<std::vector<int64_t>> IntegerList(FlatModel& model, const FlatNode& node, size_t input,
-                                                const std::string& attribute);
-std::vector<int64_t> ConstantIntegers(FlatModel& model, ValueId id, const FlatNode& node, const char* what);
+std::optional<std::vector<int64_t>> IntegerList(FlatModel& model, const FlatNode& node,
+                                                size_t input, const std::string& attribute);
+std::vector<int64_t> ConstantIntegers(FlatModel& model, ValueId id, const FlatNode& node,
+                                      const char* what);
 int64_t NormalizeAxis(int64_t axis, size_t rank, const FlatNode& node);
 // Sorted, unique, non-negative; all axes if the list is absent.
 std::vector<int64_t> ReduceAxes(FlatModel& model, const FlatNode& node);
@@ -124,7 +132,8 @@ SliceRange SliceOf(FlatModel& model, const FlatNode& node);
 // Sizes of the parts of a Split.
 std::vector<int64_t> SplitSizes(FlatModel& model, const FlatNode& node);
 // Before and after of every axis of a Pad; may be negative.
-std::pair<std::vector<int64_t>, std::vector<int64_t>> PadsOf(FlatModel& model, const FlatNode& node);
+std::pair<std::vector<int64_t>, std::vector<int64_t>> PadsOf(FlatModel& model,
+                                                             const FlatNode& node);
 // Scales and output shape of a Resize or Upsample.
 struct ResizeSpec {
   std::vector<float> scales;
@@ -133,8 +142,10 @@ struct ResizeSpec {
 };
 ResizeSpec ResizeOf(FlatModel& model, const FlatNode& node);
 
-// fold.cc: the outputs of a node whose inputs are all constant, or nothing if the operator is not folded.
-std::optional<std::vector<Tensor>> Fold(FlatModel& model, const FlatNode& node, const std::vector<ValueType>& types);
+// fold.cc: the outputs of a node whose inputs are all constant, or nothing if the operator is not
+// folded.
+std::optional<std::vector<Tensor>> Fold(FlatModel& model, const FlatNode& node,
+                                        const std::vector<ValueType>& types);
 // Converts element types as ONNX's Cast does.
 Tensor CastTensor(const Tensor& x, DType to);
 

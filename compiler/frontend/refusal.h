@@ -1,11 +1,11 @@
-// Inside the frontend a refusal travels as an exception, because every line of the import may find the file at fault; the public
-// functions turn it into an Error value.
+// Inside the frontend a refusal travels as an exception, because every line of the import may find
+// the file at fault; the public functions turn it into an Error value.
 #pragma once
+
+#include <fmt/format.h>
 
 #include <string>
 #include <utility>
-
-#include <fmt/format.h>
 
 namespace octile::frontend {
 

@@ -1,11 +1,11 @@
 #include "octile/ir/host_ops.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 #include <functional>
 #include <limits>
-
-#include <fmt/format.h>
 
 #include "octile/ir/tensor_ops.h"
 #include "octile/numerics/fp.h"
@@ -17,9 +17,11 @@ namespace {
 namespace num = ::octile::numerics;
 using Inputs = std::span<const Tensor* const>;
 
-constexpr std::string_view kBetween = "fp32 between two quantized operators: no codes to look up in a table";
+constexpr std::string_view kBetween =
+    "fp32 between two quantized operators: no codes to look up in a table";
 constexpr std::string_view kDynamic = "two float operands: no integer rule";
-constexpr std::string_view kNormalization = "statistics at run time need fp32 division and square root";
+constexpr std::string_view kNormalization =
+    "statistics at run time need fp32 division and square root";
 constexpr std::string_view kReduction = "a float reduction has no integer rule";
 
 // Sorted by name.
@@ -112,14 +114,22 @@ T Get(const HostFloat& op, const char* key, T fallback) {
   if (!value) throw BadAttribute{fmt::format("{}: attribute '{}' has the wrong type", op.op, key)};
   return *value;
 }
-float GetFloat(const HostFloat& op, const char* key, float fallback) { return Get<float>(op, key, fallback); }
-int64_t GetInt(const HostFloat& op, const char* key, int64_t fallback) { return Get<int64_t>(op, key, fallback); }
-std::vector<int64_t> GetInts(const HostFloat& op, const char* key) { return Get<std::vector<int64_t>>(op, key, {}); }
+float GetFloat(const HostFloat& op, const char* key, float fallback) {
+  return Get<float>(op, key, fallback);
+}
+int64_t GetInt(const HostFloat& op, const char* key, int64_t fallback) {
+  return Get<int64_t>(op, key, fallback);
+}
+std::vector<int64_t> GetInts(const HostFloat& op, const char* key) {
+  return Get<std::vector<int64_t>>(op, key, {});
+}
 
 const Tensor& Need(const HostFloat& op, Inputs inputs, size_t i) {
-  if (i >= inputs.size() || inputs[i] == nullptr) throw BadAttribute{fmt::format("{}: input {} is missing", op.op, i)};
+  if (i >= inputs.size() || inputs[i] == nullptr)
+    throw BadAttribute{fmt::format("{}: input {} is missing", op.op, i)};
   if (inputs[i]->dtype != DType::kF32)
-    throw BadAttribute{fmt::format("{}: input {} is {}, not f32", op.op, i, DTypeName(inputs[i]->dtype))};
+    throw BadAttribute{
+        fmt::format("{}: input {} is {}, not f32", op.op, i, DTypeName(inputs[i]->dtype))};
   return *inputs[i];
 }
 const Tensor* Maybe(Inputs inputs, size_t i) { return i < inputs.size() ? inputs[i] : nullptr; }
@@ -167,12 +177,18 @@ Unary MakeUnary(const HostFloat& op, Inputs inputs) {
   if (name == "Celu") return with(num::Celu, 1.0f);
   if (name == "Swish") return with(num::QuickGelu, 1.0f);
   if (name == "HardSigmoid")
-    return [a = GetFloat(op, "alpha", 0.2f), b = GetFloat(op, "beta", 0.5f)](float x) { return num::HardSigmoid(x, a, b); };
+    return [a = GetFloat(op, "alpha", 0.2f), b = GetFloat(op, "beta", 0.5f)](float x) {
+      return num::HardSigmoid(x, a, b);
+    };
   if (name == "Selu")
-    return [a = GetFloat(op, "alpha", 1.67326319217681884765625f), g = GetFloat(op, "gamma", 1.05070102214813232421875f)](
-               float x) { return num::Selu(x, a, g); };
+    return [a = GetFloat(op, "alpha", 1.67326319217681884765625f),
+            g = GetFloat(op, "gamma", 1.05070102214813232421875f)](float x) {
+      return num::Selu(x, a, g);
+    };
   if (name == "Shrink")
-    return [b = GetFloat(op, "bias", 0.0f), l = GetFloat(op, "lambd", 0.5f)](float x) { return num::Shrink(x, b, l); };
+    return [b = GetFloat(op, "bias", 0.0f), l = GetFloat(op, "lambd", 0.5f)](float x) {
+      return num::Shrink(x, b, l);
+    };
   if (name == "Gelu") {
     const auto approximate = Get<std::string>(op, "approximate", "none");
     if (approximate != "none" && approximate != "tanh")
@@ -182,8 +198,10 @@ Unary MakeUnary(const HostFloat& op, Inputs inputs) {
   if (name == "Clip") {
     float lo = GetFloat(op, "min", std::numeric_limits<float>::lowest());
     float hi = GetFloat(op, "max", std::numeric_limits<float>::max());
-    if (const Tensor* t = Maybe(inputs, 1); t && t->dtype == DType::kF32 && t->size() == 1) lo = t->data<float>()[0];
-    if (const Tensor* t = Maybe(inputs, 2); t && t->dtype == DType::kF32 && t->size() == 1) hi = t->data<float>()[0];
+    if (const Tensor* t = Maybe(inputs, 1); t && t->dtype == DType::kF32 && t->size() == 1)
+      lo = t->data<float>()[0];
+    if (const Tensor* t = Maybe(inputs, 2); t && t->dtype == DType::kF32 && t->size() == 1)
+      hi = t->data<float>()[0];
     return [=](float x) { return num::Clip(x, lo, hi); };
   }
   return nullptr;
@@ -209,9 +227,10 @@ Tensor EvalBinary(const Tensor& a, const Tensor& b, const Shape& shape, Binary f
   const auto x0 = a.data<float>();
   const auto x1 = b.data<float>();
   float* out = y.data<float>().data();
-  ForEachPair(shape, BroadcastStrides(a.shape, shape), BroadcastStrides(b.shape, shape), [&](int64_t i, int64_t j) {
-    *out++ = f(x0[static_cast<size_t>(i)], x1[static_cast<size_t>(j)]);
-  });
+  ForEachPair(shape, BroadcastStrides(a.shape, shape), BroadcastStrides(b.shape, shape),
+              [&](int64_t i, int64_t j) {
+                *out++ = f(x0[static_cast<size_t>(i)], x1[static_cast<size_t>(j)]);
+              });
   return y;
 }
 
@@ -261,7 +280,9 @@ Tensor EvalArg(const HostFloat& op, const Tensor& x, const Shape& shape) {
   for (int64_t o = 0; o < v.outer; ++o)
     for (int64_t i = 0; i < v.inner; ++i) {
       int64_t best = 0;
-      const auto value = [&](int64_t k) { return in[static_cast<size_t>((o * v.length + k) * v.inner + i)]; };
+      const auto value = [&](int64_t k) {
+        return in[static_cast<size_t>((o * v.length + k) * v.inner + i)];
+      };
       for (int64_t k = 1; k < v.length; ++k) {
         const bool better = max ? value(k) > value(best) : value(k) < value(best);
         if (better || (last && value(k) == value(best))) best = k;
@@ -275,7 +296,8 @@ Tensor EvalReduce(const HostFloat& op, const Tensor& x, const Shape& shape) {
   std::vector<int64_t> axes = GetInts(op, "axes");
   Shape kept = x.shape;
   for (int64_t axis : axes) {
-    if (axis < 0 || axis >= static_cast<int64_t>(x.shape.size())) throw BadAttribute{fmt::format("{}: axis is out of range", op.op)};
+    if (axis < 0 || axis >= static_cast<int64_t>(x.shape.size()))
+      throw BadAttribute{fmt::format("{}: axis is out of range", op.op)};
     kept[static_cast<size_t>(axis)] = 1;
   }
   const std::string& name = op.op;
@@ -286,26 +308,28 @@ Tensor EvalReduce(const HostFloat& op, const Tensor& x, const Shape& shape) {
                              : (name == "ReduceProd" ? 1.0 : 0.0);
   std::vector<double> sums(static_cast<size_t>(ElementCount(kept)), start);
   const auto in = x.data<float>();
-  ForEachPair(x.shape, BroadcastStrides(x.shape, x.shape), BroadcastStrides(kept, x.shape), [&](int64_t i, int64_t j) {
-    const double v = in[static_cast<size_t>(i)];
-    double& s = sums[static_cast<size_t>(j)];
-    if (max) {
-      s = std::max(s, v);
-    } else if (min) {
-      s = std::min(s, v);
-    } else if (name == "ReduceProd") {
-      s *= v;
-    } else if (name == "ReduceL1") {
-      s += std::abs(v);
-    } else if (name == "ReduceL2" || name == "ReduceSumSquare") {
-      s += v * v;
-    } else {
-      s += v;
-    }
-  });
+  ForEachPair(x.shape, BroadcastStrides(x.shape, x.shape), BroadcastStrides(kept, x.shape),
+              [&](int64_t i, int64_t j) {
+                const double v = in[static_cast<size_t>(i)];
+                double& s = sums[static_cast<size_t>(j)];
+                if (max) {
+                  s = std::max(s, v);
+                } else if (min) {
+                  s = std::min(s, v);
+                } else if (name == "ReduceProd") {
+                  s *= v;
+                } else if (name == "ReduceL1") {
+                  s += std::abs(v);
+                } else if (name == "ReduceL2" || name == "ReduceSumSquare") {
+                  s += v * v;
+                } else {
+                  s += v;
+                }
+              });
   Tensor y(DType::kF32, shape);
   const auto out = y.data<float>();
-  const double count = static_cast<double>(x.size()) / static_cast<double>(std::max<size_t>(1, sums.size()));
+  const double count =
+      static_cast<double>(x.size()) / static_cast<double>(std::max<size_t>(1, sums.size()));
   for (size_t i = 0; i < out.size(); ++i) {
     double v = sums[i];
     if (name == "ReduceMean") v /= count;
@@ -327,7 +351,8 @@ Tensor EvalBatchNormalization(const HostFloat& op, Inputs inputs) {
   for (int64_t o = 0; o < v.outer; ++o)
     for (int64_t c = 0; c < v.length; ++c) {
       const auto k = static_cast<size_t>(c);
-      const float factor = static_cast<float>(gamma[k] / std::sqrt(static_cast<double>(variance[k]) + epsilon));
+      const float factor =
+          static_cast<float>(gamma[k] / std::sqrt(static_cast<double>(variance[k]) + epsilon));
       for (int64_t i = 0; i < v.inner; ++i) {
         const auto at = static_cast<size_t>((o * v.length + c) * v.inner + i);
         y.data<float>()[at] = (x.data<float>()[at] - mean[k]) * factor + beta[k];
@@ -385,17 +410,19 @@ Tensor EvalMatMul(const Tensor& a, const Tensor& b, const Shape& shape) {
   const Shape batch = *BroadcastShape(ba, bb);
   Tensor y(DType::kF32, shape);
   float* out = y.data<float>().data();
-  ForEachPair(batch, BroadcastStrides(ba, batch), BroadcastStrides(bb, batch), [&](int64_t i, int64_t j) {
-    const float* pa = a.data<float>().data() + i * m * k;
-    const float* pb = b.data<float>().data() + j * k * n;
-    std::vector<double> row(static_cast<size_t>(n));
-    for (int64_t r = 0; r < m; ++r) {
-      std::fill(row.begin(), row.end(), 0.0);
-      for (int64_t x = 0; x < k; ++x)
-        for (int64_t c = 0; c < n; ++c) row[static_cast<size_t>(c)] += static_cast<double>(pa[r * k + x]) * pb[x * n + c];
-      for (double v : row) *out++ = static_cast<float>(v);
-    }
-  });
+  ForEachPair(
+      batch, BroadcastStrides(ba, batch), BroadcastStrides(bb, batch), [&](int64_t i, int64_t j) {
+        const float* pa = a.data<float>().data() + i * m * k;
+        const float* pb = b.data<float>().data() + j * k * n;
+        std::vector<double> row(static_cast<size_t>(n));
+        for (int64_t r = 0; r < m; ++r) {
+          std::fill(row.begin(), row.end(), 0.0);
+          for (int64_t x = 0; x < k; ++x)
+            for (int64_t c = 0; c < n; ++c)
+              row[static_cast<size_t>(c)] += static_cast<double>(pa[r * k + x]) * pb[x * n + c];
+          for (double v : row) *out++ = static_cast<float>(v);
+        }
+      });
   return y;
 }
 
@@ -421,11 +448,13 @@ struct Geometry {
   std::vector<int64_t> kernel, strides, dilations, pads;
 };
 Geometry GeometryOf(const HostFloat& op) {
-  Geometry g{GetInts(op, "kernel_shape"), GetInts(op, "strides"), GetInts(op, "dilations"), GetInts(op, "pads")};
+  Geometry g{GetInts(op, "kernel_shape"), GetInts(op, "strides"), GetInts(op, "dilations"),
+             GetInts(op, "pads")};
   if (g.strides.empty()) g.strides = {1, 1};
   if (g.dilations.empty()) g.dilations = {1, 1};
   if (g.pads.empty()) g.pads = {0, 0, 0, 0};
-  if (g.strides.size() != 2 || g.dilations.size() != 2 || g.pads.size() != 4 || (!g.kernel.empty() && g.kernel.size() != 2))
+  if (g.strides.size() != 2 || g.dilations.size() != 2 || g.pads.size() != 4 ||
+      (!g.kernel.empty() && g.kernel.size() != 2))
     throw BadAttribute{fmt::format("{}: an attribute has the wrong length", op.op)};
   return g;
 }
@@ -453,8 +482,10 @@ Tensor EvalConv(const HostFloat& op, Inputs inputs, const Shape& shape) {
                 const int64_t ix = ox * g.strides[1] + kx * g.dilations[1] - g.pads[1];
                 if (ix < 0 || ix >= x.shape[3]) continue;
                 const int64_t channel = c / out_per_group * per_group + k;
-                sum += static_cast<double>(x.data<float>()[static_cast<size_t>(((n * x.shape[1] + channel) * x.shape[2] + iy) * x.shape[3] + ix)]) *
-                       w.data<float>()[static_cast<size_t>(((c * per_group + k) * w.shape[2] + ky) * w.shape[3] + kx)];
+                sum += static_cast<double>(x.data<float>()[static_cast<size_t>(
+                           ((n * x.shape[1] + channel) * x.shape[2] + iy) * x.shape[3] + ix)]) *
+                       w.data<float>()[static_cast<size_t>(
+                           ((c * per_group + k) * w.shape[2] + ky) * w.shape[3] + kx)];
               }
             }
           if (bias) sum += bias->data<float>()[static_cast<size_t>(c)];
@@ -476,7 +507,8 @@ Tensor EvalConvTranspose(const HostFloat& op, Inputs inputs, const Shape& shape)
     for (int64_t c = 0; c < x.shape[1]; ++c)
       for (int64_t iy = 0; iy < x.shape[2]; ++iy)
         for (int64_t ix = 0; ix < x.shape[3]; ++ix) {
-          const double v = x.data<float>()[static_cast<size_t>(((n * x.shape[1] + c) * x.shape[2] + iy) * x.shape[3] + ix)];
+          const double v = x.data<float>()[static_cast<size_t>(
+              ((n * x.shape[1] + c) * x.shape[2] + iy) * x.shape[3] + ix)];
           for (int64_t k = 0; k < out_per_group; ++k)
             for (int64_t ky = 0; ky < w.shape[2]; ++ky)
               for (int64_t kx = 0; kx < w.shape[3]; ++kx) {
@@ -484,14 +516,18 @@ Tensor EvalConvTranspose(const HostFloat& op, Inputs inputs, const Shape& shape)
                 const int64_t ox = ix * g.strides[1] + kx * g.dilations[1] - g.pads[1];
                 if (oy < 0 || oy >= shape[2] || ox < 0 || ox >= shape[3]) continue;
                 const int64_t channel = c / in_per_group * out_per_group + k;
-                sums[static_cast<size_t>(((n * shape[1] + channel) * shape[2] + oy) * shape[3] + ox)] +=
-                    v * w.data<float>()[static_cast<size_t>(((c * out_per_group + k) * w.shape[2] + ky) * w.shape[3] + kx)];
+                sums[static_cast<size_t>(((n * shape[1] + channel) * shape[2] + oy) * shape[3] +
+                                         ox)] +=
+                    v * w.data<float>()[static_cast<size_t>(
+                            ((c * out_per_group + k) * w.shape[2] + ky) * w.shape[3] + kx)];
               }
         }
   Tensor y(DType::kF32, shape);
   const int64_t plane = shape[2] * shape[3];
   for (size_t i = 0; i < sums.size(); ++i) {
-    if (bias) sums[i] += bias->data<float>()[i / static_cast<size_t>(plane) % static_cast<size_t>(shape[1])];
+    if (bias)
+      sums[i] +=
+          bias->data<float>()[i / static_cast<size_t>(plane) % static_cast<size_t>(shape[1])];
     y.data<float>()[i] = static_cast<float>(sums[i]);
   }
   return y;
@@ -538,18 +574,21 @@ Tensor EvalGlobalPool(const HostFloat& op, const Tensor& x, const Shape& shape) 
 float ResizeCoordinate(const std::string& mode, int64_t i, float scale, int64_t in, int64_t out) {
   const auto x = static_cast<float>(i);
   if (mode == "asymmetric") return x / scale;
-  if (mode == "align_corners") return out == 1 ? 0.0f : x * static_cast<float>(in - 1) / static_cast<float>(out - 1);
+  if (mode == "align_corners")
+    return out == 1 ? 0.0f : x * static_cast<float>(in - 1) / static_cast<float>(out - 1);
   if (mode == "pytorch_half_pixel") return out > 1 ? (x + 0.5f) / scale - 0.5f : 0.0f;
   if (mode == "half_pixel") return (x + 0.5f) / scale - 0.5f;
   if (mode == "half_pixel_symmetric") {
     const float adjustment = static_cast<float>(out) / (scale * static_cast<float>(in));
     return static_cast<float>(in) / 2 * (1 - adjustment) + (x + 0.5f) / scale - 0.5f;
   }
-  throw BadAttribute{fmt::format("Resize: coordinate_transformation_mode '{}' is not supported", mode)};
+  throw BadAttribute{
+      fmt::format("Resize: coordinate_transformation_mode '{}' is not supported", mode)};
 }
 
 Tensor EvalResizeLinear(const HostFloat& op, const Tensor& x, const Shape& shape) {
-  if (Get<std::string>(op, "mode", "") != "linear") throw BadAttribute{"Resize: only mode 'linear' is a host step"};
+  if (Get<std::string>(op, "mode", "") != "linear")
+    throw BadAttribute{"Resize: only mode 'linear' is a host step"};
   const auto scales = Get<std::vector<float>>(op, "scales", {});
   const auto mode = Get<std::string>(op, "coordinate_transformation_mode", "half_pixel");
   if (scales.size() != x.shape.size()) throw BadAttribute{"Resize: scales do not fit the input"};
@@ -569,9 +608,12 @@ Tensor EvalResizeLinear(const HostFloat& op, const Tensor& x, const Shape& shape
       const float fraction = at - static_cast<float>(low);
       for (int64_t o = 0; o < v.outer; ++o)
         for (int64_t k = 0; k < v.inner; ++k) {
-          const float a = current.data<float>()[static_cast<size_t>((o * v.length + low) * v.inner + k)];
-          const float b = current.data<float>()[static_cast<size_t>((o * v.length + high) * v.inner + k)];
-          y.data<float>()[static_cast<size_t>((o * next[axis] + i) * v.inner + k)] = a * (1 - fraction) + b * fraction;
+          const float a =
+              current.data<float>()[static_cast<size_t>((o * v.length + low) * v.inner + k)];
+          const float b =
+              current.data<float>()[static_cast<size_t>((o * v.length + high) * v.inner + k)];
+          y.data<float>()[static_cast<size_t>((o * next[axis] + i) * v.inner + k)] =
+              a * (1 - fraction) + b * fraction;
         }
     }
     current = std::move(y);
@@ -582,7 +624,8 @@ Tensor EvalResizeLinear(const HostFloat& op, const Tensor& x, const Shape& shape
 Tensor EvalPad(const HostFloat& op, const Tensor& x) {
   const auto before = GetInts(op, "before");
   const auto after = GetInts(op, "after");
-  if (before.size() != x.shape.size() || after.size() != x.shape.size()) throw BadAttribute{"Pad: pads do not fit the input"};
+  if (before.size() != x.shape.size() || after.size() != x.shape.size())
+    throw BadAttribute{"Pad: pads do not fit the input"};
   const float value = GetFloat(op, "value", 0.0f);
   std::array<uint8_t, 4> fill{};
   std::memcpy(fill.data(), &value, 4);
@@ -616,10 +659,14 @@ Tensor EvalCast(const Tensor& x, DType dtype) {
         y.data<float>()[k] = static_cast<float>(v);
         break;
       case DType::kS64:
-        y.data<int64_t>()[k] = std::isfinite(v) && std::abs(v) < 9e18 ? static_cast<int64_t>(v) : std::numeric_limits<int64_t>::min();
+        y.data<int64_t>()[k] = std::isfinite(v) && std::abs(v) < 9e18
+                                   ? static_cast<int64_t>(v)
+                                   : std::numeric_limits<int64_t>::min();
         break;
       case DType::kS32:
-        y.data<int32_t>()[k] = std::isfinite(v) && std::abs(v) < 2147483648.0 ? static_cast<int32_t>(v) : std::numeric_limits<int32_t>::min();
+        y.data<int32_t>()[k] = std::isfinite(v) && std::abs(v) < 2147483648.0
+                                   ? static_cast<int32_t>(v)
+                                   : std::numeric_limits<int32_t>::min();
         break;
       default:
         throw BadAttribute{fmt::format("Cast: to {} is not a host step", DTypeName(dtype))};
@@ -635,9 +682,10 @@ Tensor Evaluate(const HostFloat& op, Inputs inputs, DType dtype, const Shape& sh
     return EvalCast(*inputs[0], dtype);
   }
   if (name == "Gather") {
-    if (inputs.size() < 2 || !inputs[0] || !inputs[1]) throw BadAttribute{"Gather: an input is missing"};
+    if (inputs.size() < 2 || !inputs[0] || !inputs[1])
+      throw BadAttribute{"Gather: an input is missing"};
     auto y = GatherTensor(*inputs[0], *inputs[1], AxisOf(op, 0, inputs[0]->shape));
-    if (!y) throw BadAttribute{"Gather: " + y.error().message};
+    if (!y) throw BadAttribute{fmt::format("Gather: {}", y.error().message)};
     return std::move(*y);
   }
   const Tensor& x = Need(op, inputs, 0);
@@ -658,7 +706,8 @@ Tensor Evaluate(const HostFloat& op, Inputs inputs, DType dtype, const Shape& sh
   if (name == "ArgMax" || name == "ArgMin") return EvalArg(op, x, shape);
   if (name.starts_with("Reduce")) return EvalReduce(op, x, shape);
   if (name == "BatchNormalization") return EvalBatchNormalization(op, inputs);
-  if (name == "LayerNormalization" || name == "InstanceNormalization") return EvalNormalization(op, inputs);
+  if (name == "LayerNormalization" || name == "InstanceNormalization")
+    return EvalNormalization(op, inputs);
   if (name == "MatMul") return EvalMatMul(x, Need(op, inputs, 1), shape);
   if (name == "Gemm") return EvalGemm(op, inputs, shape);
   if (name == "Conv") return EvalConv(op, inputs, shape);
@@ -687,12 +736,14 @@ bool IsUnary(std::string_view op) {
 
 bool IsBinary(std::string_view op) { return MakeBinary(op) != nullptr; }
 
-Expected<Tensor> EvaluateHost(const HostFloat& op, std::span<const Tensor* const> inputs, DType dtype, const Shape& shape) {
+Expected<Tensor> EvaluateHost(const HostFloat& op, std::span<const Tensor* const> inputs,
+                              DType dtype, const Shape& shape) {
   try {
     Tensor y = Evaluate(op, inputs, dtype, shape);
     if (y.dtype != dtype || ElementCount(y.shape) != ElementCount(shape))
-      return Fail(ErrorCode::kModel, fmt::format("{}: its result is {} {}, not {} {}", op.op, DTypeName(y.dtype),
-                                                 ShapeName(y.shape), DTypeName(dtype), ShapeName(shape)));
+      return Fail(ErrorCode::kModel,
+                  fmt::format("{}: its result is {} {}, not {} {}", op.op, DTypeName(y.dtype),
+                              ShapeName(y.shape), DTypeName(dtype), ShapeName(shape)));
     y.shape = shape;
     return y;
   } catch (const BadAttribute& bad) {

@@ -1,8 +1,8 @@
 #include "octile/ir/tensor_ops.h"
 
-#include <algorithm>
-
 #include <fmt/format.h>
+
+#include <algorithm>
 
 namespace octile::ir {
 namespace {
@@ -14,7 +14,8 @@ std::vector<int64_t> RowMajorStrides(const Shape& shape) {
 }
 
 // y[i...] = x[base + sum of index * stride]: every movement with affine addresses.
-Tensor Gathered(const Tensor& x, const Shape& shape, int64_t base, std::span<const int64_t> strides) {
+Tensor Gathered(const Tensor& x, const Shape& shape, int64_t base,
+                std::span<const int64_t> strides) {
   Tensor y(x.dtype, shape);
   const auto size = static_cast<size_t>(DTypeSize(x.dtype));
   const std::vector<int64_t> zero(shape.size(), 0);
@@ -39,7 +40,8 @@ Tensor TransposeTensor(const Tensor& x, std::span<const int64_t> perm) {
   return Gathered(x, shape, 0, strides);
 }
 
-Tensor SliceTensor(const Tensor& x, std::span<const int64_t> starts, std::span<const int64_t> steps, const Shape& sizes) {
+Tensor SliceTensor(const Tensor& x, std::span<const int64_t> starts, std::span<const int64_t> steps,
+                   const Shape& sizes) {
   std::vector<int64_t> strides = RowMajorStrides(x.shape);
   int64_t base = 0;
   for (size_t i = 0; i < strides.size(); ++i) {
@@ -68,8 +70,8 @@ Tensor ConcatTensors(std::span<const Tensor* const> inputs, int64_t axis) {
   return y;
 }
 
-Tensor PadTensor(const Tensor& x, std::span<const int64_t> before, std::span<const int64_t> after, PadMode mode,
-                 std::span<const uint8_t> fill) {
+Tensor PadTensor(const Tensor& x, std::span<const int64_t> before, std::span<const int64_t> after,
+                 PadMode mode, std::span<const uint8_t> fill) {
   Shape shape = x.shape;
   for (size_t i = 0; i < shape.size(); ++i) shape[i] += before[i] + after[i];
   Tensor y(x.dtype, shape);
@@ -91,7 +93,8 @@ Tensor PadTensor(const Tensor& x, std::span<const int64_t> before, std::span<con
       inside &= at >= 0 && at <= last;
       offset += at * strides[d];
     }
-    std::memcpy(out, inside ? x.bytes.data() + static_cast<size_t>(offset) * size : fill.data(), size);
+    std::memcpy(out, inside ? x.bytes.data() + static_cast<size_t>(offset) * size : fill.data(),
+                size);
     for (size_t d = shape.size(); d-- > 0;) {
       if (++index[d] < shape[d]) break;
       index[d] = 0;
@@ -108,7 +111,8 @@ Expected<Tensor> GatherTensor(const Tensor& x, const Tensor& indices, int64_t ax
     int64_t v = indices.dtype == DType::kS32 ? indices.data<int32_t>()[static_cast<size_t>(i)]
                                              : indices.data<int64_t>()[static_cast<size_t>(i)];
     if (v < -dim || v >= dim)
-      return Fail(ErrorCode::kModel, fmt::format("index {} is out of range for {} elements", v, dim));
+      return Fail(ErrorCode::kModel,
+                  fmt::format("index {} is out of range for {} elements", v, dim));
     list.push_back(v < 0 ? v + dim : v);
   }
   Shape shape(x.shape.begin(), x.shape.begin() + axis);
@@ -138,6 +142,8 @@ std::vector<int64_t> BroadcastStrides(const Shape& x, const Shape& shape) {
   return strides;
 }
 
-Tensor BroadcastTensor(const Tensor& x, const Shape& shape) { return Gathered(x, shape, 0, BroadcastStrides(x.shape, shape)); }
+Tensor BroadcastTensor(const Tensor& x, const Shape& shape) {
+  return Gathered(x, shape, 0, BroadcastStrides(x.shape, shape));
+}
 
 }  // namespace octile::ir

@@ -1,8 +1,8 @@
 #include "octile/reference/reference.h"
 
-#include <algorithm>
-
 #include <fmt/format.h>
+
+#include <algorithm>
 
 #include "octile/ir/host_ops.h"
 #include "octile/ir/tensor_ops.h"
@@ -29,7 +29,8 @@ int CodeAt(const Tensor& x, int64_t i) {
 std::vector<int16_t> Widened(const Tensor& x, int zero) {
   std::vector<int16_t> wide(x.bytes.size());
   if (x.dtype == DType::kS8)
-    bulk::WidenS8(reinterpret_cast<const int8_t*>(x.bytes.data()), x.bytes.size(), zero, wide.data());
+    bulk::WidenS8(reinterpret_cast<const int8_t*>(x.bytes.data()), x.bytes.size(), zero,
+                  wide.data());
   else
     bulk::WidenU8(x.bytes.data(), x.bytes.size(), zero, wide.data());
   return wide;
@@ -54,11 +55,14 @@ class StepEvaluator {
   const TensorInfo& InInfo(size_t i) const { return graph_.tensor(step_.inputs[i]); }
   Tensor MakeOutput() const { return Tensor(out_.dtype, out_.shape); }
 
-  // N1 and N3. The image is gathered channels-last; one output row of pixels is one matrix product over all taps.
+  // N1 and N3. The image is gathered channels-last; one output row of pixels is one matrix product
+  // over all taps.
   Tensor Eval(const ir::Conv& op) const {
     const Tensor& x = *in_[0];
-    const int64_t batch = x.shape[0], channels = x.shape[1], height = x.shape[2], width = x.shape[3];
-    const int64_t out_channels = out_.shape[1], out_height = out_.shape[2], out_width = out_.shape[3];
+    const int64_t batch = x.shape[0], channels = x.shape[1], height = x.shape[2],
+                  width = x.shape[3];
+    const int64_t out_channels = out_.shape[1], out_height = out_.shape[2],
+                  out_width = out_.shape[3];
     const int64_t per_group = channels / op.group, out_per_group = out_channels / op.group;
     const int64_t taps = op.kernel[0] * op.kernel[1];
     const bool depthwise = per_group == 1 && out_per_group == 1;
@@ -70,14 +74,17 @@ class StepEvaluator {
     for (int64_t n = 0; n < batch; ++n)
       for (int64_t c = 0; c < channels; ++c)
         for (int64_t i = 0; i < pixels; ++i)
-          image[static_cast<size_t>((n * pixels + i) * channels + c)] = planes[static_cast<size_t>((n * channels + c) * pixels + i)];
+          image[static_cast<size_t>((n * pixels + i) * channels + c)] =
+              planes[static_cast<size_t>((n * channels + c) * pixels + i)];
     const std::vector<int16_t> padding(static_cast<size_t>(channels), 0);
 
-    // Weights minus zero points: per tap, [input channel][output channel] of each group; depthwise: [tap][channel].
+    // Weights minus zero points: per tap, [input channel][output channel] of each group; depthwise:
+    // [tap][channel].
     std::vector<bulk::PackedWeights> packed;
     std::vector<int16_t> flat;
     const auto weight = [&](int64_t o, int64_t k, int64_t t) {
-      return static_cast<int16_t>(op.weights.at((o * per_group + k) * taps + t) - op.weights.zero_points[static_cast<size_t>(o)]);
+      return static_cast<int16_t>(op.weights.at((o * per_group + k) * taps + t) -
+                                  op.weights.zero_points[static_cast<size_t>(o)]);
     };
     if (depthwise) {
       for (int64_t t = 0; t < taps; ++t)
@@ -87,7 +94,8 @@ class StepEvaluator {
         for (int64_t t = 0; t < taps; ++t) {
           flat.clear();
           for (int64_t k = 0; k < per_group; ++k)
-            for (int64_t o = 0; o < out_per_group; ++o) flat.push_back(weight(g * out_per_group + o, k, t));
+            for (int64_t o = 0; o < out_per_group; ++o)
+              flat.push_back(weight(g * out_per_group + o, k, t));
           packed.emplace_back(flat.data(), per_group, out_per_group, out_per_group, 1);
         }
     }
@@ -99,7 +107,8 @@ class StepEvaluator {
     std::vector<const int16_t*> rows(static_cast<size_t>(std::max(out_width, taps)));
     for (int64_t n = 0; n < batch; ++n)
       for (int64_t oy = 0; oy < out_height; ++oy) {
-        for (int64_t ox = 0; ox < out_width; ++ox) std::copy(op.bias.begin(), op.bias.end(), acc.begin() + ox * out_channels);
+        for (int64_t ox = 0; ox < out_width; ++ox)
+          std::copy(op.bias.begin(), op.bias.end(), acc.begin() + ox * out_channels);
         const auto pixel = [&](int64_t ox, int64_t t) -> const int16_t* {
           const int64_t iy = oy * op.strides[0] + t / op.kernel[1] * op.dilations[0] - op.pads[0];
           const int64_t ix = ox * op.strides[1] + t % op.kernel[1] * op.dilations[1] - op.pads[1];
@@ -109,26 +118,30 @@ class StepEvaluator {
         if (depthwise) {
           for (int64_t ox = 0; ox < out_width; ++ox) {
             for (int64_t t = 0; t < taps; ++t) rows[static_cast<size_t>(t)] = pixel(ox, t);
-            bulk::DepthwiseI16(rows.data(), static_cast<size_t>(taps), flat.data(), static_cast<size_t>(channels),
-                               acc.data() + ox * out_channels);
+            bulk::DepthwiseI16(rows.data(), static_cast<size_t>(taps), flat.data(),
+                               static_cast<size_t>(channels), acc.data() + ox * out_channels);
           }
         } else {
           for (int64_t g = 0; g < op.group; ++g)
             for (int64_t t = 0; t < taps; ++t) {
-              for (int64_t ox = 0; ox < out_width; ++ox) rows[static_cast<size_t>(ox)] = pixel(ox, t) + g * per_group;
-              bulk::GemmI16Rows(rows.data(), static_cast<size_t>(out_width), packed[static_cast<size_t>(g * taps + t)],
+              for (int64_t ox = 0; ox < out_width; ++ox)
+                rows[static_cast<size_t>(ox)] = pixel(ox, t) + g * per_group;
+              bulk::GemmI16Rows(rows.data(), static_cast<size_t>(out_width),
+                                packed[static_cast<size_t>(g * taps + t)],
                                 acc.data() + g * out_per_group, static_cast<size_t>(out_channels));
             }
         }
         for (int64_t ox = 0; ox < out_width; ++ox) {
           const int32_t* sums = acc.data() + ox * out_channels;
-          const auto at = [&](int64_t c) { return static_cast<size_t>(((n * out_channels + c) * out_height + oy) * out_width + ox); };
+          const auto at = [&](int64_t c) {
+            return static_cast<size_t>(((n * out_channels + c) * out_height + oy) * out_width + ox);
+          };
           if (out_.dtype == DType::kS32) {
             for (int64_t c = 0; c < out_channels; ++c) y.data<int32_t>()[at(c)] = sums[c];
             continue;
           }
-          bulk::RequantizeRow(sums, static_cast<size_t>(out_channels), multipliers.data(), 1, out_.quant->zero_point,
-                              NumRange(op.clamp), codes.data());
+          bulk::RequantizeRow(sums, static_cast<size_t>(out_channels), multipliers.data(), 1,
+                              out_.quant->zero_point, NumRange(op.clamp), codes.data());
           for (int64_t c = 0; c < out_channels; ++c) y.bytes[at(c)] = codes[static_cast<size_t>(c)];
         }
       }
@@ -141,11 +154,14 @@ class StepEvaluator {
     const std::vector<int16_t> a = Widened(x, InInfo(0).quant->zero_point);
     std::vector<int16_t> w(op.weights.codes.size());
     for (size_t i = 0; i < w.size(); ++i)
-      w[i] = static_cast<int16_t>(op.weights.at(static_cast<int64_t>(i)) - op.weights.zero_points[i % static_cast<size_t>(n)]);
-    const bulk::PackedWeights packed(w.data(), static_cast<size_t>(k), static_cast<size_t>(n), static_cast<size_t>(n), 1);
+      w[i] = static_cast<int16_t>(op.weights.at(static_cast<int64_t>(i)) -
+                                  op.weights.zero_points[i % static_cast<size_t>(n)]);
+    const bulk::PackedWeights packed(w.data(), static_cast<size_t>(k), static_cast<size_t>(n),
+                                     static_cast<size_t>(n), 1);
     std::vector<int32_t> acc(static_cast<size_t>(m * n));
     for (int64_t i = 0; i < m; ++i) std::copy(op.bias.begin(), op.bias.end(), acc.begin() + i * n);
-    bulk::GemmI16(a.data(), static_cast<size_t>(k), static_cast<size_t>(m), packed, acc.data(), static_cast<size_t>(n));
+    bulk::GemmI16(a.data(), static_cast<size_t>(k), static_cast<size_t>(m), packed, acc.data(),
+                  static_cast<size_t>(n));
     Tensor y = MakeOutput();
     if (out_.dtype == DType::kS32) {
       std::copy(acc.begin(), acc.end(), y.data<int32_t>().begin());
@@ -153,8 +169,8 @@ class StepEvaluator {
     }
     const std::vector<uint32_t> multipliers = Bits(op.multipliers);
     for (int64_t i = 0; i < m; ++i)
-      bulk::RequantizeRow(acc.data() + i * n, static_cast<size_t>(n), multipliers.data(), 1, out_.quant->zero_point,
-                          NumRange(op.clamp), y.bytes.data() + i * n);
+      bulk::RequantizeRow(acc.data() + i * n, static_cast<size_t>(n), multipliers.data(), 1,
+                          out_.quant->zero_point, NumRange(op.clamp), y.bytes.data() + i * n);
     return y;
   }
 
@@ -166,8 +182,8 @@ class StepEvaluator {
     for (int64_t plane = 0; plane < y.size(); ++plane) {
       uint32_t acc = 0;
       for (int64_t i = 0; i < n; ++i) acc += static_cast<uint32_t>(CodeAt(x, plane * n + i) - zx);
-      y.bytes[static_cast<size_t>(plane)] = static_cast<uint8_t>(
-          num::fp::Requantize(static_cast<int32_t>(acc), op.multiplier, out_.quant->zero_point, NumRange(op.clamp)));
+      y.bytes[static_cast<size_t>(plane)] = static_cast<uint8_t>(num::fp::Requantize(
+          static_cast<int32_t>(acc), op.multiplier, out_.quant->zero_point, NumRange(op.clamp)));
     }
     return y;
   }
@@ -218,9 +234,10 @@ class StepEvaluator {
     const ir::Quantization qx = *InInfo(0).quant;
     const ir::Quantization qy = *out_.quant;
     ForEachWindow(op, [&](int64_t at, const std::vector<int>& codes) {
-      const int64_t count = op.count_include_pad ? op.kernel[0] * op.kernel[1] : static_cast<int64_t>(codes.size());
-      y.bytes[static_cast<size_t>(at)] = static_cast<uint8_t>(
-          num::fp::AverageWindow(codes, qx.scale, qx.zero_point, count, qy.scale, qy.zero_point, NumRange(op.clamp)));
+      const int64_t count =
+          op.count_include_pad ? op.kernel[0] * op.kernel[1] : static_cast<int64_t>(codes.size());
+      y.bytes[static_cast<size_t>(at)] = static_cast<uint8_t>(num::fp::AverageWindow(
+          codes, qx.scale, qx.zero_point, count, qy.scale, qy.zero_point, NumRange(op.clamp)));
     });
     return y;
   }
@@ -231,23 +248,31 @@ class StepEvaluator {
     const Tensor& b = *in_[1];
     Tensor y = MakeOutput();
     size_t at = 0;
-    ir::ForEachPair(out_.shape, ir::BroadcastStrides(a.shape, out_.shape), ir::BroadcastStrides(b.shape, out_.shape),
-                    [&](int64_t i, int64_t j) { y.bytes[at++] = static_cast<uint8_t>(rule(CodeAt(a, i), CodeAt(b, j))); });
+    ir::ForEachPair(out_.shape, ir::BroadcastStrides(a.shape, out_.shape),
+                    ir::BroadcastStrides(b.shape, out_.shape), [&](int64_t i, int64_t j) {
+                      y.bytes[at++] = static_cast<uint8_t>(rule(CodeAt(a, i), CodeAt(b, j)));
+                    });
     return y;
   }
 
   Tensor Eval(const ir::Add& op) const {
     const num::AddConstants constants{op.ra, op.rb, op.f};
-    return Pairwise([&](int a, int b) { return num::fp::Add(a, b, constants, NumRange(op.clamp)); });
+    return Pairwise(
+        [&](int a, int b) { return num::fp::Add(a, b, constants, NumRange(op.clamp)); });
   }
 
   Tensor Eval(const ir::Mul& op) const {
-    const int za = InInfo(0).quant->zero_point, zb = InInfo(1).quant->zero_point, zy = out_.quant->zero_point;
-    return Pairwise([&](int a, int b) { return num::fp::Mul((a - za) * (b - zb), op.r, zy, NumRange(op.clamp)); });
+    const int za = InInfo(0).quant->zero_point, zb = InInfo(1).quant->zero_point,
+              zy = out_.quant->zero_point;
+    return Pairwise([&](int a, int b) {
+      return num::fp::Mul((a - za) * (b - zb), op.r, zy, NumRange(op.clamp));
+    });
   }
 
   Tensor Eval(const ir::Concat& op) const { return ir::ConcatTensors(in_, op.axis); }
-  Tensor Eval(const ir::Slice& op) const { return ir::SliceTensor(*in_[0], op.starts, op.steps, out_.shape); }
+  Tensor Eval(const ir::Slice& op) const {
+    return ir::SliceTensor(*in_[0], op.starts, op.steps, out_.shape);
+  }
   Tensor Eval(const ir::Pad& op) const {
     const auto fill = static_cast<uint8_t>(op.value);
     return ir::PadTensor(*in_[0], op.before, op.after, op.mode, {&fill, 1});
@@ -260,7 +285,11 @@ class StepEvaluator {
     for (int64_t plane = 0; plane < x.shape[0] * x.shape[1]; ++plane)
       for (int64_t row : op.rows)
         for (int64_t column : op.columns) {
-          std::memcpy(out, x.bytes.data() + static_cast<size_t>((plane * x.shape[2] + row) * x.shape[3] + column) * size, size);
+          std::memcpy(
+              out,
+              x.bytes.data() +
+                  static_cast<size_t>((plane * x.shape[2] + row) * x.shape[3] + column) * size,
+              size);
           out += size;
         }
     return y;
@@ -276,20 +305,23 @@ class StepEvaluator {
     Tensor y = MakeOutput();
     const auto x = in_[0]->data<float>();
     for (size_t i = 0; i < y.bytes.size(); ++i)
-      y.bytes[i] = static_cast<uint8_t>(num::fp::Quantize(x[i], out_.quant->scale, out_.quant->zero_point, NumRange(out_.dtype)));
+      y.bytes[i] = static_cast<uint8_t>(
+          num::fp::Quantize(x[i], out_.quant->scale, out_.quant->zero_point, NumRange(out_.dtype)));
     return y;
   }
   Tensor Eval(const ir::Dequantize&) const {
     Tensor y = MakeOutput();
     const ir::Quantization q = *InInfo(0).quant;
     for (int64_t i = 0; i < y.size(); ++i)
-      y.data<float>()[static_cast<size_t>(i)] = num::fp::Dequantize(CodeAt(*in_[0], i), q.zero_point, q.scale);
+      y.data<float>()[static_cast<size_t>(i)] =
+          num::fp::Dequantize(CodeAt(*in_[0], i), q.zero_point, q.scale);
     return y;
   }
   Tensor Eval(const ir::ScaleAccumulator& op) const {
     Tensor y = MakeOutput();
     int64_t inner = 1;
-    for (size_t i = static_cast<size_t>(op.axis) + 1; i < out_.shape.size(); ++i) inner *= out_.shape[i];
+    for (size_t i = static_cast<size_t>(op.axis) + 1; i < out_.shape.size(); ++i)
+      inner *= out_.shape[i];
     const auto acc = in_[0]->data<int32_t>();
     for (size_t i = 0; i < acc.size(); ++i) {
       const size_t c = i / static_cast<size_t>(inner) % op.scales.size();
@@ -312,8 +344,8 @@ class StepEvaluator {
     for (int64_t o = 0; o < outer; ++o)
       for (int64_t i = 0; i < inner; ++i) {
         const int64_t at = o * length * inner + i;
-        num::fp::QSoftmaxRow(codes.data() + at, result.data() + at, length, inner, table, out_.quant->scale, out_.quant->zero_point,
-                             NumRange(out_.dtype));
+        num::fp::QSoftmaxRow(codes.data() + at, result.data() + at, length, inner, table,
+                             out_.quant->scale, out_.quant->zero_point, NumRange(out_.dtype));
       }
     Tensor y = MakeOutput();
     for (size_t i = 0; i < result.size(); ++i) y.bytes[i] = static_cast<uint8_t>(result[i]);
@@ -321,7 +353,8 @@ class StepEvaluator {
   }
   Expected<Tensor> Eval(const ir::HostFloat& op) const {
     auto y = ir::EvaluateHost(op, in_, out_.dtype, out_.shape);
-    if (!y) return Fail(y.error().code, fmt::format("step '{}': {}", step_.name, y.error().message));
+    if (!y)
+      return Fail(y.error().code, fmt::format("step '{}': {}", step_.name, y.error().message));
     return y;
   }
 
@@ -341,7 +374,8 @@ Tensor ConstantTensor(const ir::TensorInfo& info) {
   return t;
 }
 
-Expected<Tensor> EvaluateStep(const ir::Graph& graph, const ir::Step& step, std::span<const Tensor* const> inputs) {
+Expected<Tensor> EvaluateStep(const ir::Graph& graph, const ir::Step& step,
+                              std::span<const Tensor* const> inputs) {
   return StepEvaluator(graph, step, inputs).Run();
 }
 
@@ -351,16 +385,21 @@ Expected<Evaluation> Evaluate(const ir::Graph& graph, const std::map<std::string
   for (ir::TensorId id : graph.inputs) {
     const ir::TensorInfo& info = graph.tensor(id);
     const auto it = inputs.find(info.name);
-    if (it == inputs.end()) return Fail(ErrorCode::kUsage, fmt::format("input '{}' is missing", info.name));
+    if (it == inputs.end())
+      return Fail(ErrorCode::kUsage, fmt::format("input '{}' is missing", info.name));
     const Tensor& x = it->second;
     if (x.dtype != info.dtype || x.shape != info.shape)
-      return Fail(ErrorCode::kUsage, fmt::format("input '{}' is {} {}, the model takes {} {}", info.name, DTypeName(x.dtype),
-                                                 ShapeName(x.shape), DTypeName(info.dtype), ShapeName(info.shape)));
+      return Fail(ErrorCode::kUsage, fmt::format("input '{}' is {} {}, the model takes {} {}",
+                                                 info.name, DTypeName(x.dtype), ShapeName(x.shape),
+                                                 DTypeName(info.dtype), ShapeName(info.shape)));
     values[static_cast<size_t>(id)] = &x;
   }
   for (const auto& [name, tensor] : inputs) {
-    const bool known = std::any_of(graph.inputs.begin(), graph.inputs.end(), [&, &n = name](ir::TensorId id) { return graph.tensor(id).name == n; });
-    if (!known) return Fail(ErrorCode::kUsage, fmt::format("'{}' is not an input of the model", name));
+    const bool known =
+        std::any_of(graph.inputs.begin(), graph.inputs.end(),
+                    [&, &n = name](ir::TensorId id) { return graph.tensor(id).name == n; });
+    if (!known)
+      return Fail(ErrorCode::kUsage, fmt::format("'{}' is not an input of the model", name));
   }
   for (size_t i = 0; i < graph.tensors.size(); ++i) {
     if (!graph.tensors[i].is_constant()) continue;
@@ -376,8 +415,10 @@ Expected<Evaluation> Evaluate(const ir::Graph& graph, const std::map<std::string
     values[static_cast<size_t>(step.output)] = &own[static_cast<size_t>(step.output)];
   }
   Evaluation result;
-  for (const ir::Output& output : graph.outputs) result.outputs.push_back(*values[static_cast<size_t>(output.tensor)]);
-  for (const ir::Step& step : graph.steps) result.steps.push_back(std::move(own[static_cast<size_t>(step.output)]));
+  for (const ir::Output& output : graph.outputs)
+    result.outputs.push_back(*values[static_cast<size_t>(output.tensor)]);
+  for (const ir::Step& step : graph.steps)
+    result.steps.push_back(std::move(own[static_cast<size_t>(step.output)]));
   return result;
 }
 

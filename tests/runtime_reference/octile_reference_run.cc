@@ -1,11 +1,11 @@
-// octile_reference_run MODEL OUTDIR [NAME=FILE.npy | --shape NAME=1x2x3]...: imports a model, evaluates it with the host
-// reference, and writes every step's tensor (step_N.npy), every output (output_N.npy) and an index (index.txt): for the tests against
-// ONNX Runtime.
+// octile_reference_run MODEL OUTDIR [NAME=FILE.npy | --shape NAME=1x2x3]...: imports a model,
+// evaluates it with the host reference, and writes every step's tensor (step_N.npy), every output
+// (output_N.npy) and an index (index.txt): for the tests against ONNX Runtime.
+#include <fmt/format.h>
+
 #include <charconv>
 #include <fstream>
 #include <iostream>
-
-#include <fmt/format.h>
 
 #include "octile/frontend/importer.h"
 #include "octile/reference/reference.h"
@@ -22,7 +22,8 @@ int Report(const octile::Error& error) {
 
 int main(int argc, char** argv) {
   if (argc < 3) {
-    std::cerr << "usage: octile_reference_run MODEL OUTDIR [NAME=FILE.npy | --shape NAME=1x2x3]...\n";
+    std::cerr
+        << "usage: octile_reference_run MODEL OUTDIR [NAME=FILE.npy | --shape NAME=1x2x3]...\n";
     return 2;
   }
   const std::filesystem::path folder = argv[2];
@@ -33,7 +34,8 @@ int main(int argc, char** argv) {
     const bool is_shape = argument == "--shape" && i + 1 < argc;
     if (is_shape) argument = argv[++i];
     const size_t at = argument.rfind('=');
-    if (at == std::string::npos) return Report({octile::ErrorCode::kUsage, argument + ": NAME=FILE expected"});
+    if (at == std::string::npos)
+      return Report({octile::ErrorCode::kUsage, argument + ": NAME=FILE expected"});
     const std::string name = argument.substr(0, at);
     if (is_shape) {
       octile::Shape shape;
@@ -58,13 +60,15 @@ int main(int argc, char** argv) {
   std::ofstream index(folder / "index.txt");
   for (size_t i = 0; i < graph.outputs.size(); ++i) {
     index << fmt::format("output\t{}\t{}\n", i, graph.outputs[i].name);
-    if (auto s = octile::WriteNpy(folder / fmt::format("output_{}.npy", i), result->outputs[i]); !s) return Report(s.error());
+    if (auto s = octile::WriteNpy(folder / fmt::format("output_{}.npy", i), result->outputs[i]); !s)
+      return Report(s.error());
   }
   for (size_t i = 0; i < graph.steps.size(); ++i) {
     const auto& step = graph.steps[i];
-    index << fmt::format("step\t{}\t{}\t{}\t{}\t{}\n", i, step.name, octile::ir::OpName(step.op), step.device_capable() ? "device" : "host",
-                         graph.tensor(step.output).name);
-    if (auto s = octile::WriteNpy(folder / fmt::format("step_{}.npy", i), result->steps[i]); !s) return Report(s.error());
+    index << fmt::format("step\t{}\t{}\t{}\t{}\t{}\n", i, step.name, octile::ir::OpName(step.op),
+                         step.device_capable() ? "device" : "host", graph.tensor(step.output).name);
+    if (auto s = octile::WriteNpy(folder / fmt::format("step_{}.npy", i), result->steps[i]); !s)
+      return Report(s.error());
   }
   for (const std::string& note : imported->notes) index << "note\t" << note << "\n";
   return index ? 0 : 70;

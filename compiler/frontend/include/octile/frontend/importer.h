@@ -1,10 +1,11 @@
 // Import of QDQ ONNX models into the canonical quantized graph.
 //
-//   file -> protobuf -> flat model (functions and constant branches inlined, sorted, folded, every shape known)
+//   file -> protobuf -> flat model (functions and constant branches inlined, sorted, folded, every
+//   shape known)
 //        -> canonical graph: one step per rule of docs/numerics.md
 //
-// Models are not trusted: whatever is malformed, out of bounds or unsupported is an error of kind kModel that names the
-// node or value and says what to do.
+// Models are not trusted: whatever is malformed, out of bounds or unsupported is an error of kind
+// kModel that names the node or value and says what to do.
 #pragma once
 
 #include <cstdint>
@@ -20,20 +21,22 @@
 
 namespace octile::frontend {
 
-// Limits against hostile files. The defaults leave room for every real network that the accelerator can hold.
+// Limits against hostile files. The defaults leave room for every real network that the accelerator
+// can hold.
 struct ImportLimits {
   int64_t model_bytes = (int64_t{1} << 31) - 1;  // protobuf's own limit
   int64_t external_bytes = int64_t{4} << 30;     // all external data together
   int64_t nodes = 200000;                        // after inlining
   int64_t tensor_elements = int64_t{1} << 31;    // of any value
   int64_t folded_bytes = int64_t{2} << 30;       // all constants together
-  int depth = 64;                                // of nested functions, branches and float expressions (times 16)
+  int depth = 64;  // of nested functions, branches and float expressions (times 16)
 };
 
 struct ImportOptions {
   // Shapes of graph inputs by name; replaces symbolic and fixed dimensions alike.
   std::map<std::string, Shape> shapes;
-  // Initializers that are listed as graph inputs and shall stay inputs instead of becoming constants.
+  // Initializers that are listed as graph inputs and shall stay inputs instead of becoming
+  // constants.
   std::set<std::string> overridden_inputs;
   ImportLimits limits;
 };
@@ -53,10 +56,13 @@ struct ImportResult {
 };
 
 // Imports a model file; its folder is the only place external data may come from.
-Expected<ImportResult> ImportFile(const std::filesystem::path& file, const ImportOptions& options = {});
+Expected<ImportResult> ImportFile(const std::filesystem::path& file,
+                                  const ImportOptions& options = {});
 
-// Imports a serialized model. External data is looked up in `folder`; an empty path refuses external data.
-Expected<ImportResult> ImportBytes(std::span<const uint8_t> bytes, const std::filesystem::path& folder = {},
+// Imports a serialized model. External data is looked up in `folder`; an empty path refuses
+// external data.
+Expected<ImportResult> ImportBytes(std::span<const uint8_t> bytes,
+                                   const std::filesystem::path& folder = {},
                                    const ImportOptions& options = {});
 
 // What a model declares, for listing inputs before shapes are known.
@@ -68,7 +74,8 @@ struct ModelInput {
 };
 Expected<std::vector<ModelInput>> ListInputs(const std::filesystem::path& file);
 
-// The operators that a host step may evaluate, with the reason why; the closed list behind `octile ops`.
+// The operators that a host step may evaluate, with the reason why; the closed list behind `octile
+// ops`.
 struct OperatorSupport {
   std::string op;
   bool device = true;

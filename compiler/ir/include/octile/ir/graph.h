@@ -8,18 +8,17 @@
 //
 // Conventions
 //  - Shapes are static; images are NCHW; data is row-major. N may exceed 1: all image operators
-//  treat images alone.
+//  treat
+//    images alone.
 //  - Tensors of 8-bit codes (kU8, kS8) carry per-tensor quantization: value = (code - zero_point) *
-//  scale. A graph input
-//    of plain integers has none.
+//    scale. A graph input of plain integers has none.
 //  - Pure data movement (Concat, Slice, Pad, ResizeNearest, Transpose, Reshape, MaxPool) never
-//  rescales: its inputs and
-//    its output have the same type and quantization. Where the model rescales, a Table step (N9)
-//    stands before or after it.
+//    rescales: its inputs and its output have the same type and quantization. Where the model
+//    rescales, a Table step (N9) stands before or after it.
 //  - "Codes" in clamp ranges and pad values are values of the output type (0..255 or -128..127),
-//  not offsets from a zero
-//    point. Zero points of activations belong to the tensors, zero points of weights to the step
-//    that owns the weights.
+//  not
+//    offsets from a zero point. Zero points of activations belong to the tensors, zero points of
+//    weights to the step that owns the weights.
 //  - One value quantized with several parameters (N3) is several steps, one per set of parameters.
 #pragma once
 
@@ -92,8 +91,7 @@ struct Weights {
 struct Conv {
   Weights weights;                 // [Cout][Cin/group][kernel[0]][kernel[1]]
   std::vector<int32_t> bias;       // [Cout]; zeros if the model has none
-  std::vector<float> multipliers;  // m[c] (N2), exactly fl(fl(sx*sw[c])/sy): see ClampMultiplier in
-                                   // numerics for its encoding
+  std::vector<float> multipliers;  // m[c] = fl(fl(sx*sw[c])/sy) (N2), as EncodeMultiplier leaves it
   std::array<int64_t, 2> kernel{};  // h, w
   std::array<int64_t, 2> strides{1, 1};
   std::array<int64_t, 2> dilations{1, 1};

@@ -1,5 +1,6 @@
-// The closed list of operators that host steps evaluate in fp32 (ir::HostFloat), and their evaluation under rule N13: each
-// operator by itself, every fp32 operation rounded, reductions in index order with an fp64 accumulator rounded once.
+// The closed list of operators that host steps evaluate in fp32 (ir::HostFloat), and their
+// evaluation under rule N13: each operator by itself, every fp32 operation rounded, reductions in
+// index order with an fp64 accumulator rounded once.
 #pragma once
 
 #include <span>
@@ -21,11 +22,14 @@ const HostOperator* FindHostOperator(std::string_view op);
 
 // True for operators of one tensor whose elements are computed alone (Relu, Sigmoid, Clip ...).
 bool IsUnary(std::string_view op);
-// True for operators of two broadcast tensors whose elements are computed alone (Add, Sub, Mul, Div, Pow, Min, Max, PRelu).
+// True for operators of two broadcast tensors whose elements are computed alone (Add, Sub, Mul,
+// Div, Pow, Min, Max, PRelu).
 bool IsBinary(std::string_view op);
 
-// Evaluates one operator. Inputs in ONNX order (constants included, optional ones may be nullptr); the result has the given type and
-// shape. Fails if the operator is not in the list or its attributes are malformed.
-Expected<Tensor> EvaluateHost(const HostFloat& op, std::span<const Tensor* const> inputs, DType dtype, const Shape& shape);
+// Evaluates one operator. Inputs in ONNX order (constants included, optional ones may be nullptr);
+// the result has the given type and shape. Fails if the operator is not in the list or its
+// attributes are malformed.
+Expected<Tensor> EvaluateHost(const HostFloat& op, std::span<const Tensor* const> inputs,
+                              DType dtype, const Shape& shape);
 
 }  // namespace octile::ir

@@ -1,11 +1,10 @@
-// Errors are values: a code that decides the exit status of `octile`, and a sentence that names the thing at fault and
-// says what to do about it.
+// Errors are values: a code that decides the exit status of `octile`, and a sentence that names the
+// thing at fault and says what to do about it.
 #pragma once
 
 #include <string>
-#include <utility>
-
 #include <tl/expected.hpp>
+#include <utility>
 
 namespace octile {
 
@@ -39,17 +38,18 @@ inline tl::unexpected<Error> Fail(ErrorCode code, std::string message) {
 #define OCTILE_CONCAT_INNER_(a, b) a##b
 #define OCTILE_CONCAT_(a, b) OCTILE_CONCAT_INNER_(a, b)
 
-// OCTILE_RETURN_IF_ERROR(expr): leaves the function with the error of a Status or Expected expression.
-#define OCTILE_RETURN_IF_ERROR(expr)                                        \
-  do {                                                                      \
-    if (auto octile_status_ = (expr); !octile_status_)                      \
+// OCTILE_RETURN_IF_ERROR(expr): leaves the function with the error of a Status or Expected
+// expression.
+#define OCTILE_RETURN_IF_ERROR(expr)                                             \
+  do {                                                                           \
+    if (auto octile_status_ = (expr); !octile_status_)                           \
       return tl::unexpected<::octile::Error>(std::move(octile_status_).error()); \
   } while (false)
 
 // OCTILE_ASSIGN_OR_RETURN(auto x, expr): binds the value, or leaves the function with the error.
 #define OCTILE_ASSIGN_OR_RETURN(lhs, expr) \
   OCTILE_ASSIGN_OR_RETURN_IMPL_(OCTILE_CONCAT_(octile_expected_, __LINE__), lhs, expr)
-#define OCTILE_ASSIGN_OR_RETURN_IMPL_(tmp, lhs, expr)                     \
-  auto tmp = (expr);                                                      \
+#define OCTILE_ASSIGN_OR_RETURN_IMPL_(tmp, lhs, expr)                       \
+  auto tmp = (expr);                                                        \
   if (!tmp) return tl::unexpected<::octile::Error>(std::move(tmp).error()); \
   lhs = std::move(*tmp)
