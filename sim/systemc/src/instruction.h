@@ -1,0 +1,143 @@
+// An instruction on its way through the core, with everything about it that does not depend on time: lengths, claims, operand
+// checks, and where its first access outside a claim lies (docs/timing.md sections 3, 7, 8).
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "octile/isa/isa.h"
+#include "octile/sim/device.h"
+
+namespace octile::systemc {
+
+// Streams of the activation buffer in the order of docs/timing.md: reads first.
+enum Stream : int {
+  kExeIn = 0,
+  kExeRes = 1,
+  kVecA = 2,
+  kVecB = 3,
+  kStoRead = 4,
+  kExeOut = 5,
+  kVecOut = 6,
+  kActWrite = 7,
+  kStreams = 8,
+};
+constexpr bool IsRead(int stream) { return stream <= kStoRead; }
+
+struct Claim {
+  int stream = 0;
+  int first = 0;  // banks, inclusive
+  int last = 0;
+};
+
+// The bursts of a load or store in order. Offsets are modulo 2^32 in their region.
+class BurstCursor {
+ public:
+  BurstCursor() = default;
+  BurstCursor(uint32_t offset, uint64_t bytes);  // one contiguous transfer
+  BurstCursor(uint32_t offset, uint32_t row_bytes, uint32_t rows, uint32_t planes, uint32_t stride1,
+              uint32_t stride2);
+
+  bool done() const { return planes_left_ == 0; }
+  uint32_t offset() const { return offset_; }
+  uint32_t bytes() const;
+  void Next();
+
+ private:
+  void StartRow();
+
+  uint64_t row_bytes_ = 0;
+  uint32_t rows_ = 1;
+  uint32_t stride1_ = 0;
+  uint32_t stride2_ = 0;
+  uint32_t plane_offset_ = 0;
+  uint32_t row_offset_ = 0;
+  uint32_t rows_left_ = 0;
+  uint32_t planes_left_ = 0;
+  uint32_t offset_ = 0;
+  uint64_t bytes_left_ = 0;
+};
+
+struct Inst {
+  uint32_t index = 0;
+  isa::Opcode opcode = isa::Opcode::kEnd;
+  int queue = 0;
+  isa::Header header;
+  isa::Operation op;
+
+  bool operand_fault = false;
+  int num_claims = 0;
+  Claim claims[3];
+
+  // EXE: K tiles, vectors of a tile, slot lengths, cycles between the vectors of the last tile.
+  uint32_t tiles = 0;
+  uint32_t vectors = 0;
+  uint64_t slot = 0;
+  uint64_t last_slot = 0;
+  uint32_t last_step = 1;
+  bool retain = false;
+  // VEC: cycles of the read phase and from its last cycle to completion.
+  uint64_t read_cycles = 0;
+  uint64_t drain_cycles = 0;
+  // Loads and stores.
+  BurstCursor bursts;
+  int region = 0;
+  uint64_t beats_done = 0;
+
+  // First access outside the claim. EXE: vector violation_vector of tile violation_at; VEC: cycle violation_at of the read phase;
+  // ACT, STO: beat violation_at of the whole transfer.
+  bool violation = false;
+  uint64_t violation_at = 0;
+  uint32_t violation_vector = 0;
+  uint32_t violation_address = 0;
+
+  uint64_t completion = sim::kNever;
+  std::vector<int16_t> weights;  // EXE: code - zero point of the tiles taken so far, [tiles * N][N]
+
+  template <class T>
+  const T& As() const {
+    return *std::get_if<T>(&op);
+  }
+};
+
+// Fills everything but index and completion from a legal instruction that is not END.
+void Prepare(const isa::Instruction& instruction, const sim::CoreConfig& config, Inst* inst);
+
+// pointer + step in a circular area of `wrap` vectors (0: not circular), modulo 2^16.
+inline uint32_t Advance(uint32_t pointer, uint32_t step, uint32_t wrap) {
+  uint32_t sum = pointer + step;
+  if (wrap != 0 && sum >= wrap) sum -= wrap;
+  return sum & 0xffff;
+}
+
+inline uint32_t BufferAddress(int64_t sum) { return static_cast<uint32_t>(sum) & 0xffff; }
+
+// The geometry of PACK, shared by timing and arithmetic.
+struct PackShape {
+  PackShape(const isa::Pack& p, uint32_t n)
+      : lanes(static_cast<uint64_t>(p.kh) * p.kw * p.planes),
+        blocks(static_cast<uint32_t>((lanes + n - 1) / n)),
+        groups((p.mw + n - 1) / n),
+        n(n),
+        per_lane(p.stride_x + 1) {}
+  uint32_t LanesOf(uint32_t block) const {
+    const uint64_t left = lanes - uint64_t{block} * n;
+    return static_cast<uint32_t>(left < n ? left : n);
+  }
+  uint64_t Window(uint32_t block) const {
+    const uint64_t reads = uint64_t{LanesOf(block)} * per_lane;
+    return reads > n ? reads : n;
+  }
+  uint64_t lanes;
+  uint32_t blocks;
+  uint32_t groups;
+  uint32_t n;
+  uint32_t per_lane;
+};
+// Byte address in the buffer of column 0 of row iy of plane c; not reduced, may be negative for rows outside.
+inline int64_t PackRowByte(const isa::Pack& p, int64_t n, int c, int64_t iy) {
+  return n * (p.in_addr + int64_t{c} * p.in_blk_stride) + (p.in_off + int64_t{c} * p.in_off_step) % n +
+         iy * p.in_pitch;
+}
+
+}  // namespace octile::systemc
