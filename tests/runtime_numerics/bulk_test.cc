@@ -2,8 +2,12 @@
 // has.
 #include "octile/numerics/bulk.h"
 
+#include <sys/mman.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <limits>
+#include <new>
 #include <vector>
 
 #include "evidence.h"
@@ -53,6 +57,76 @@ TEST(Gemm, EqualsTheTripleLoopForEveryShape) {
           ASSERT_EQ(acc, expected) << m << "x" << k << "x" << n << " " << IsaName(isa);
         }
       }
+    }
+  }
+}
+
+// Memory that ends at a page without access: a kernel that touches one element too many dies.
+template <class T>
+class Guarded {
+ public:
+  explicit Guarded(size_t count) {
+    const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+    const size_t bytes = (count * sizeof(T) + page - 1) / page * page;
+    size_ = bytes + page;
+    base_ = static_cast<char*>(
+        mmap(nullptr, size_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    if (base_ == MAP_FAILED || mprotect(base_ + bytes, page, PROT_NONE) != 0)
+      throw std::bad_alloc();
+    data_ = reinterpret_cast<T*>(base_ + bytes) - count;
+  }
+  ~Guarded() { munmap(base_, size_); }
+  Guarded(const Guarded&) = delete;
+  Guarded& operator=(const Guarded&) = delete;
+  T* data() { return data_; }
+
+ private:
+  char* base_ = nullptr;
+  size_t size_ = 0;
+  T* data_ = nullptr;
+};
+
+TEST(Gemm, StaysInsideItsOperands) {
+  Random random(36);
+  for (size_t m : {1, 5, 13}) {
+    for (size_t k : {1, 2, 513}) {
+      for (size_t n : {1, 7, 8, 9, 15, 16, 17, 31, 33}) {
+        Guarded<int16_t> a(m * k);
+        Guarded<int32_t> acc(m * n);
+        std::ranges::copy(Operands(random, m * k), a.data());
+        const std::vector<int16_t> w = Operands(random, k * n);
+        const PackedWeights packed(w.data(), k, n, n, 1);
+        std::vector<int32_t> expected(m * n);
+        NaiveGemm(a.data(), k, m, w.data(), k, n, expected.data(), n);
+        for (Isa isa : kAll) {
+          std::fill_n(acc.data(), m * n, 0);
+          GemmI16(a.data(), k, m, packed, acc.data(), n, isa);
+          ASSERT_TRUE(std::equal(expected.begin(), expected.end(), acc.data())) << IsaName(isa);
+        }
+      }
+    }
+  }
+}
+
+TEST(Rows, StayInsideTheirOperands) {
+  for (size_t count = 1; count <= 40; ++count) {
+    Guarded<uint8_t> a(count), b(count), y(count);
+    Guarded<int16_t> wide(count), taps(count);
+    Guarded<int32_t> acc(count);
+    Guarded<uint32_t> mult(count);
+    std::fill_n(mult.data(), count, FloatBits(0.5f));
+    std::fill_n(wide.data(), count, int16_t{3});
+    std::fill_n(taps.data(), count, int16_t{-5});
+    const int16_t* rows[] = {wide.data()};
+    for (Isa isa : kAll) {
+      std::fill_n(acc.data(), count, 25);
+      DepthwiseI16(rows, 1, taps.data(), count, acc.data(), isa);
+      RequantizeRow(acc.data(), count, mult.data(), 1, 7, kU8, y.data(), isa);
+      EXPECT_EQ(y.data()[count - 1], 12) << IsaName(isa);
+      AddRow(a.data(), kU8, b.data(), kU8, count, {1, 1, 2}, kU8, y.data(), isa);
+      EXPECT_EQ(y.data()[count - 1], 2) << IsaName(isa);
+      MulRow(a.data(), kU8, 2, b.data(), kU8, 3, count, 1, 0, kU8, y.data(), isa);
+      EXPECT_EQ(y.data()[count - 1], 6) << IsaName(isa);
     }
   }
 }

@@ -246,6 +246,48 @@ TEST(Add, FormsAgreeOverTheSupportedRange) {
   }
 }
 
+// Bit for bit, with the addend anywhere: cancelling the product, far below it (where it only breaks
+// a tie of the product), far above it.
+TEST(FmaF32, EqualsTheFusedMultiplyAdd) {
+  Random random(14);
+  int64_t tie_broken = 0, cancelled = 0;
+  for (int i = 0; i < 4'000'000; ++i) {
+    const int c = random.Int(-128, 255);
+    float r = random.Scale(-40, 20);
+    if (random.Int(0, 1)) {
+      // Few significand bits below a certain place: the product is often half-way between two fp32.
+      r = BitsFloat(FloatBits(r) & (0xffffffffu << random.Int(0, 8)));
+    }
+    float t = 0;
+    const float sign = random.Int(0, 1) ? 1.0f : -1.0f;
+    switch (random.Int(0, 3)) {
+      case 0:
+        t = sign * random.Scale(-64, 30);
+        break;
+      case 1:
+        t = -random.Near(static_cast<float>(c) * r, 8);
+        break;
+      case 2:
+        t = static_cast<float>(c) * r * random.Scale(-60, 60) * sign;
+        break;
+      default:
+        break;
+    }
+    const float magnitude = std::abs(t);
+    if (magnitude != 0 && (magnitude < 0x1p-64f || magnitude >= 0x1p30f)) continue;
+    const float expected = std::fma(static_cast<float>(c), r, t);
+    ASSERT_EQ(hw::FmaF32(c, FloatBits(r), FloatBits(t)), expected == 0 ? 0u : FloatBits(expected))
+        << c << " " << r << " " << t;
+    const float product = static_cast<float>(c) * r;
+    const double residue = static_cast<double>(c) * r - product;
+    tie_broken += magnitude != 0 && magnitude < std::abs(product) * 0x1p-36f && residue != 0 &&
+                  expected != product;
+    cancelled += expected != 0 && std::abs(expected) < std::abs(product) * 0x1p-20f;
+  }
+  EXPECT_GT(tie_broken, 100);
+  EXPECT_GT(cancelled, 100);
+}
+
 // ---- N7 ----
 
 TEST(Mul, FormsAgreeAndEveryRoundingCounts) {

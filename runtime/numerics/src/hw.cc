@@ -140,6 +140,10 @@ int AddFma(int a, int b, uint32_t ra_bits, uint32_t rb_bits, uint32_t f_bits, in
   return std::clamp(RoundToInteger(outer), lo, hi);
 }
 
+uint32_t FmaF32(int c, uint32_t r_bits, uint32_t t_bits) {
+  return ToBits(FmaStep(c, FromBits(r_bits), FromBits(t_bits)));
+}
+
 int Mul(int32_t p, uint32_t r_bits, int zc, int lo, int hi) {
   const Number r = FromBits(r_bits);
   Number product;

@@ -63,6 +63,10 @@ int Requantize(int32_t acc, uint32_t mult_bits, int zy, int lo, int hi);
 // raw fp32 bits.
 int AddFma(int a, int b, uint32_t ra_bits, uint32_t rb_bits, uint32_t f_bits, int lo, int hi);
 
+// The FMA step alone: c * r + t, one rounding, as raw fp32 bits. c: 9 bits signed; r: in [2^-40,
+// 2^20]; t: zero or 2^-64 <= |t| < 2^30. A zero result is +0.
+uint32_t FmaF32(int c, uint32_t r_bits, uint32_t t_bits);
+
 // N7. p: product of two 9-bit differences, |p| <= 65025. r_bits: 0 or fp32 in [2^-40, 2^20]
 // (MulRatio). zc: a code.
 int Mul(int32_t p, uint32_t r_bits, int zc, int lo, int hi);
