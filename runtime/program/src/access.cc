@@ -436,6 +436,7 @@ std::optional<std::vector<MemoryUse>> MemoryOf(const ArchConfig& arch, const isa
 
 std::vector<ParameterUse> ParametersOf(const isa::Operation& op) {
   std::vector<ParameterUse> uses;
+  uses.reserve(3);
   if (const auto* o = std::get_if<isa::Ldp>(&op)) {
     uses.push_back({static_cast<ParameterMemory>(o->target), o->index, o->count});
   } else if (const auto* o = std::get_if<isa::Mma>(&op)) {
