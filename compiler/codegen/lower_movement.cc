@@ -1,0 +1,212 @@
+// Data movement: concatenation, slices, padding, nearest-neighbour resizing, and the change of channel positions.
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "lowering.h"
+
+namespace octile::codegen {
+
+Status Lowering::LowerCopies(const std::vector<CopyJob>& jobs, ir::TensorId output, std::optional<int> fill) {
+  PlaceOutput(output);
+  const Place& out_place = At(output);
+  const bool out_memory = !out_place.buffer;
+  const Form out = out_place.form;
+  int64_t widest = 1;
+  for (const CopyJob& job : jobs) widest = std::max(widest, std::max((job.columns - 1) * job.to_dx + 1, (job.columns - 1) * job.from_dx + 1));
+  // A tile is whole rows of one channel block; an operand in memory passes through a tile buffer.
+  TileBuffers in_tiles, out_tiles, fill_tiles;
+  int64_t rows = 0;
+  for (int64_t r = out.h; r >= 1 && rows == 0; r = r == 1 ? 0 : r / 2) {
+    bool in_memory = false;
+    int in_banks = 0;
+    for (const CopyJob& job : jobs) {
+      if (At(job.from).buffer) continue;
+      in_memory = true;
+      const int64_t in_rows = std::min(At(job.from).form.h, (r - 1) * job.from_dy + 1);
+      in_banks = std::max(in_banks, Banks(in_rows * At(job.from).form.w));
+    }
+    const int out_banks = out_memory ? Banks(r * out.w) : 0;
+    if (ReserveTiles({{&in_tiles, in_memory ? in_banks : 0}, {&out_tiles, out_banks}, {&fill_tiles, fill ? 1 : 0}}, 1)) rows = r;
+  }
+  if (rows == 0) {
+    return Fail(ErrorCode::kProgram, fmt::format("tensor '{}' with rows of {} pixels does not fit; use a configuration with a larger activation buffer",
+                                                 Info(output).name, widest));
+  }
+  View fill_view;
+  if (fill) {
+    Place constant;
+    constant.form = {n_, 1, 1, false};
+    constant.region = kConstantRegion;
+    constant.offset = AddConstants(std::vector<uint8_t>(static_cast<size_t>(n_), static_cast<uint8_t>(*fill)));
+    const int32_t address = fill_tiles.buffers[0].bank * arch_.bank_depth;
+    Load(constant, {0, 1, 0, 1, 0, 1}, address);
+    fill_view = {address, 0, 0};
+  }
+  for (int64_t block = 0; block < out.blocks(n_); ++block) {
+    for (int64_t y0 = 0; y0 < out.h; y0 += rows) {
+      const int64_t y1 = std::min(out.h, y0 + rows);
+      const Box box{y0, y1, 0, out.w, block, block + 1};
+      const View to = OutputView(output, box, out_tiles);
+      const auto copy = [&](isa::Elt elt, int64_t y, int64_t x, int64_t dy, int64_t dx, bool observe) {
+        elt.out_addr = to.at(block, y, x);
+        elt.out_row_step = static_cast<int32_t>((dy * to.pitch) & 0xffff);
+        elt.out_blk_stride = static_cast<int32_t>(to.blk_stride & 0xffff);
+        elt.out_x_step = static_cast<int32_t>(dx);
+        std::optional<Observation> observation;
+        if (observe && dy == 1 && dx == 1) observation = Observe(output, block, 1, y, x, elt.mh, elt.mw);
+        Emit(elt, observation);
+      };
+      if (fill) {
+        isa::Elt elt;
+        elt.a_addr = fill_view.at(0, 0, 0);
+        elt.mh = static_cast<int32_t>(y1 - y0);
+        elt.mw = static_cast<int32_t>(out.w);
+        copy(elt, y0, 0, 1, 1, false);
+      }
+      for (const CopyJob& job : jobs) {
+        if (block < job.to_b || block >= job.to_b + job.blocks) continue;
+        // Rows of the job inside the tile.
+        int64_t first = 0;
+        while (first < job.rows && job.to_y + first * job.to_dy < y0) ++first;
+        int64_t last = job.rows;
+        while (last > first && job.to_y + (last - 1) * job.to_dy >= y1) --last;
+        if (first >= last) continue;
+        const int64_t from_block = job.from_b + block - job.to_b;
+        const int64_t from_y = job.from_y + first * job.from_dy;
+        const Form& from = At(job.from).form;
+        const View in = Fetch(job.from, {from_y, job.from_y + (last - 1) * job.from_dy + 1, 0, from.w, from_block, from_block + 1}, in_tiles);
+        isa::Elt elt;
+        elt.mh = static_cast<int32_t>(last - first);
+        elt.mw = static_cast<int32_t>(job.columns);
+        elt.a_addr = in.at(from_block, from_y, job.from_x);
+        elt.a_row_step = static_cast<int32_t>((job.from_dy * in.pitch) & 0xffff);
+        elt.a_x_step = static_cast<int32_t>(job.from_dx);
+        copy(elt, job.to_y + first * job.to_dy, job.to_x, job.to_dy, job.to_dx, true);
+      }
+      Store(output, box, to);
+    }
+  }
+  ReleaseTiles();
+  if (At(output).buffer) StoreResident(output);
+  return {};
+}
+
+Status Lowering::LowerChannelMap(const std::vector<ir::TensorId>& sources, const std::vector<std::pair<size_t, int64_t>>& map,
+                                 ir::TensorId output) {
+  const ir::TensorInfo& y = Info(output);
+  ArrayJob job;
+  job.sources = sources;
+  job.in = At(sources[0]).form;
+  job.out = At(output).form;
+  job.output = output;
+  job.weight = [&map](size_t s, int64_t oc, int64_t ic, int64_t, int64_t) {
+    return map[static_cast<size_t>(oc)] == std::pair<size_t, int64_t>(s, ic) ? 1 : 0;
+  };
+  // Only the input blocks that hold a wanted channel.
+  job.in_blocks = [&map, this, c = job.out.c](size_t s, int64_t b) {
+    int64_t first = INT64_MAX;
+    int64_t last = 0;
+    for (int64_t oc = b * n_; oc < std::min(c, (b + 1) * n_); ++oc) {
+      const auto& [source, ic] = map[static_cast<size_t>(oc)];
+      if (source != s) continue;
+      first = std::min(first, ic / n_);
+      last = std::max(last, ic / n_ + 1);
+    }
+    return std::pair<int64_t, int64_t>(first < last ? first : 0, last);
+  };
+  job.bias.assign(static_cast<size_t>(job.out.c), 0);
+  job.multipliers.assign(static_cast<size_t>(job.out.c), 0x3f800000u);  // 1.0: the code comes back exactly (N3)
+  job.x_signed = job.y_signed = y.dtype == DType::kS8;
+  job.zx = job.zy = y.quant ? y.quant->zero_point : 0;
+  job.clamp = ir::FullRange(y.dtype);
+  return LowerArrayJob(job);
+}
+
+Status Lowering::LowerConcat(const ir::Step& step, const ir::Concat& concat) {
+  for (const ir::TensorId id : step.inputs) {
+    if (At(id).plain) OCTILE_RETURN_IF_ERROR(Ingest(id));
+  }
+  const size_t rank = Info(step.output).shape.size();
+  const bool image = rank == 4;
+  const bool channels = image ? concat.axis == 1 : concat.axis == static_cast<int64_t>(rank) - 1;
+  if (!channels) {
+    std::vector<CopyJob> jobs;
+    int64_t at = 0;
+    for (const ir::TensorId id : step.inputs) {
+      const Form& form = At(id).form;
+      CopyJob job{.from = id, .to = step.output, .blocks = form.blocks(n_), .rows = form.h, .columns = form.w};
+      const bool rows = image && concat.axis == 2;
+      (rows ? job.to_y : job.to_x) = at;
+      at += rows ? form.h : form.w;
+      jobs.push_back(job);
+    }
+    return LowerCopies(jobs, step.output, std::nullopt);
+  }
+  bool aligned = true;
+  std::vector<std::pair<size_t, int64_t>> map;
+  std::vector<CopyJob> jobs;
+  for (size_t s = 0; s < step.inputs.size(); ++s) {
+    const Form& form = At(step.inputs[s]).form;
+    aligned = aligned && map.size() % static_cast<size_t>(n_) == 0;
+    jobs.push_back({.from = step.inputs[s], .to = step.output, .to_b = static_cast<int64_t>(map.size()) / n_, .blocks = form.blocks(n_),
+                    .rows = form.h, .columns = form.w});
+    for (int64_t c = 0; c < form.c; ++c) map.push_back({s, c});
+  }
+  if (aligned) return LowerCopies(jobs, step.output, std::nullopt);
+  return LowerChannelMap(step.inputs, map, step.output);
+}
+
+Status Lowering::LowerSlice(const ir::Step& step, const ir::Slice& slice) {
+  const ir::TensorId source = step.inputs[0];
+  if (At(source).plain) OCTILE_RETURN_IF_ERROR(Ingest(source));
+  const Form out = At(step.output).form;
+  const size_t rank = slice.starts.size();
+  const size_t channel_axis = rank == 4 ? 1 : rank - 1;
+  const int64_t c0 = slice.starts[channel_axis];
+  const int64_t dc = slice.steps[channel_axis];
+  if (dc == 1 && c0 % n_ == 0) {
+    CopyJob job{.from = source, .to = step.output, .from_b = c0 / n_, .blocks = out.blocks(n_), .rows = out.h, .columns = out.w};
+    if (rank == 4) {
+      job.from_y = slice.starts[2];
+      job.from_dy = slice.steps[2];
+      job.from_x = slice.starts[3];
+      job.from_dx = slice.steps[3];
+    } else if (rank >= 2) {
+      job.from_x = slice.starts[rank - 2];
+      job.from_dx = slice.steps[rank - 2];
+    }
+    return LowerCopies({job}, step.output, std::nullopt);
+  }
+  std::vector<std::pair<size_t, int64_t>> map;
+  for (int64_t c = 0; c < out.c; ++c) map.push_back({0, c0 + c * dc});
+  return LowerChannelMap({source}, map, step.output);
+}
+
+Status Lowering::LowerPad(const ir::Step& step, const ir::Pad& pad) {
+  const ir::TensorId source = step.inputs[0];
+  if (At(source).plain) OCTILE_RETURN_IF_ERROR(Ingest(source));
+  const Form in = At(source).form;
+  CopyJob job{.from = source, .to = step.output, .to_b = pad.before[1] / n_, .to_y = pad.before[2], .to_x = pad.before[3],
+              .blocks = in.blocks(n_), .rows = in.h, .columns = in.w};
+  return LowerCopies({job}, step.output, pad.value);
+}
+
+Status Lowering::LowerResize(const ir::Step& step, const ir::ResizeNearest& resize) {
+  const ir::TensorId source = step.inputs[0];
+  if (At(source).plain) OCTILE_RETURN_IF_ERROR(Ingest(source));
+  const Form in = At(source).form;
+  // Pixel (y, x) goes to every (i, j) with rows[i] = y and columns[j] = x: one copy for each position in the repeated pattern.
+  const auto fy = static_cast<int64_t>(resize.rows.size()) / in.h;
+  const auto fx = static_cast<int64_t>(resize.columns.size()) / in.w;
+  std::vector<CopyJob> jobs;
+  for (int64_t i = 0; i < fy; ++i) {
+    for (int64_t j = 0; j < fx; ++j) {
+      jobs.push_back({.from = source, .to = step.output, .to_y = i, .to_x = j, .to_dy = fy, .to_dx = fx, .blocks = in.blocks(n_),
+                      .rows = in.h, .columns = in.w});
+    }
+  }
+  return LowerCopies(jobs, step.output, std::nullopt);
+}
+
+}  // namespace octile::codegen

@@ -1,0 +1,206 @@
+// Lowers the groups of one graph to instructions, device segment by device segment.
+#pragma once
+
+#include <array>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "layout.h"
+#include "octile/codegen/codegen.h"
+#include "octile/passes/passes.h"
+#include "weights.h"
+
+namespace octile::codegen {
+
+// Region numbers of every program.
+inline constexpr int kProgramRegion = 0;
+inline constexpr int kConstantRegion = 1;
+inline constexpr int kInputRegion = 2;
+inline constexpr int kOutputRegion = 3;
+inline constexpr int kScratchRegion = 4;
+
+// Where a tensor is while a segment is lowered.
+struct Place {
+  Form form;
+  int vectors_per_pixel = 1;     // 4 for raw accumulators
+  std::optional<Buffer> buffer;  // resident in the activation buffer from the first vector of the first bank on
+  bool in_memory = false;
+  int region = kScratchRegion;
+  int64_t offset = 0;
+  bool plain = false;  // plain NCHW codes (graph inputs) instead of channel-blocked
+};
+
+// Rows y0..y1-1, columns x0..x1-1, channel blocks b0..b1-1 of a tensor.
+struct Box {
+  int64_t y0 = 0, y1 = 0, x0 = 0, x1 = 0, b0 = 0, b1 = 0;
+  int64_t vectors() const { return (y1 - y0) * (x1 - x0) * (b1 - b0); }
+};
+
+// Vector (block b, row y, column x) of a tensor lies at base + b*blk_stride + y*pitch + x*vectors_per_pixel, modulo 2^16.
+struct View {
+  int64_t base = 0;
+  int64_t pitch = 0;
+  int64_t blk_stride = 0;
+  int32_t at(int64_t b, int64_t y, int64_t x, int64_t vectors_per_pixel = 1) const {
+    return static_cast<int32_t>((base + b * blk_stride + y * pitch + x * vectors_per_pixel) & 0xffff);
+  }
+};
+
+// Buffers that successive tiles of an operand use in turn.
+struct TileBuffers {
+  std::vector<Buffer> buffers;
+  size_t next = 0;
+};
+
+// One accumulating job on the array: a convolution, matrix product or channel permutation of one or more inputs.
+struct ArrayJob {
+  std::vector<ir::TensorId> sources;  // inputs that add up, all of one encoding
+  int64_t kh = 1, kw = 1;
+  int64_t stride_y = 1, stride_x = 1, dil_y = 1, dil_x = 1;
+  int64_t pad_top = 0, pad_left = 0;
+  Form in;   // of every source but for its channels
+  Form out;
+  bool raw = false;
+  // Weight of source s; channels are those of the source.
+  std::function<int(size_t s, int64_t oc, int64_t ic, int64_t ky, int64_t kx)> weight;
+  // Input blocks of source s that output block b depends on (first, last + 1).
+  std::function<std::pair<int64_t, int64_t>(size_t s, int64_t b)> in_blocks;
+  WeightCoding coding;
+  std::vector<int32_t> bias;         // per output channel
+  std::vector<uint32_t> multipliers;  // per output channel, encoded
+  int zx = 0;
+  bool x_signed = false;
+  int zy = 0;
+  bool y_signed = false;
+  ir::CodeRange clamp;
+  std::optional<ir::Table> table;
+  bool t_signed = false;
+  const ir::Add* add = nullptr;
+  ir::TensorId residual = -1;
+  bool residual_is_a = false;
+  ir::TensorId output = -1;
+};
+
+class Lowering {
+ public:
+  Lowering(const ir::Graph& graph, const Config& config, const CompileOptions& options);
+
+  // `imported` is the graph before the passes: the program refers to its steps.
+  Expected<Program> Run(const ir::Graph& imported);
+
+ private:
+  struct Emitted {
+    isa::Operation op;
+    std::optional<Observation> observation;
+  };
+  // Part of the plan: a series of groups on the device, or one step on the host.
+  struct Item {
+    bool device = false;
+    std::vector<size_t> groups;
+  };
+
+  // Tensors that share one place: a Reshape that moves nothing. `Lazy` reshapes have no place at all: their readers look through them.
+  ir::TensorId Root(ir::TensorId id) const { return root_[static_cast<size_t>(id)]; }
+  bool IsLazy(int step) const { return lazy_[static_cast<size_t>(step)]; }
+  // The place that holds the value of a tensor as group inputs see it.
+  ir::TensorId Source(ir::TensorId id) const;
+  std::vector<ir::TensorId> GroupInputs(const passes::FusedStep& group) const;
+  void PlaceConstant(ir::TensorId id, const Shape& like);
+  TensorDescriptor Describe(ir::TensorId id) const;
+
+  // plan.cc
+  void FindAliases();
+  std::optional<std::string> HostReason(const passes::FusedStep& group) const;
+  Status MakePlan();
+  Status AssignMemory();
+  Expected<Program> Assemble(const ir::Graph& imported);
+  Status LowerSegment(const Item& item, Program& program);
+
+  // lower_*.cc
+  Status LowerGroup(const passes::FusedStep& group);
+  Status LowerConv(const passes::FusedStep& group, const ir::Conv& conv);
+  Status LowerGemm(const passes::FusedStep& group, const ir::Gemm& gemm);
+  // Adds the table and the addition that follow the main step of the group.
+  void FusePost(const passes::FusedStep& group, ArrayJob& job) const;
+  Status LowerArrayJob(const ArrayJob& job);
+  bool TryPackedConv(const ArrayJob& job, Status& status);
+  Status LowerWindow(const passes::FusedStep& group);
+  Status LowerElementwise(const passes::FusedStep& group);
+  Status LowerConcat(const ir::Step& step, const ir::Concat& concat);
+  Status LowerSlice(const ir::Step& step, const ir::Slice& slice);
+  Status LowerPad(const ir::Step& step, const ir::Pad& pad);
+  Status LowerResize(const ir::Step& step, const ir::ResizeNearest& resize);
+  // Copies a box of `from` to (block, y, x) of `to` with the given column and row steps on either side.
+  struct CopyJob {
+    ir::TensorId from = -1, to = -1;
+    int64_t from_b = 0, from_y = 0, from_x = 0, from_dy = 1, from_dx = 1;
+    int64_t to_b = 0, to_y = 0, to_x = 0, to_dy = 1, to_dx = 1;
+    int64_t blocks = 1, rows = 1, columns = 1;
+  };
+  Status LowerCopies(const std::vector<CopyJob>& jobs, ir::TensorId output, std::optional<int> fill);
+  // out channel c takes channel map[c].second of input map[c].first.
+  Status LowerChannelMap(const std::vector<ir::TensorId>& sources, const std::vector<std::pair<size_t, int64_t>>& map,
+                         ir::TensorId output);
+  Status Ingest(ir::TensorId id);
+
+  // Emission.
+  const ir::TensorInfo& Info(ir::TensorId id) const { return graph_.tensor(id); }
+  Place& At(ir::TensorId id) { return places_[static_cast<size_t>(Root(id))]; }
+  const Place& At(ir::TensorId id) const { return places_[static_cast<size_t>(Root(id))]; }
+  void Emit(isa::Operation op, std::optional<Observation> observation = std::nullopt);
+  Observation Observe(ir::TensorId tensor, int64_t block, int64_t blocks, int64_t y0, int64_t x0, int64_t rows, int64_t columns,
+                      bool raw = false) const;
+  int Banks(int64_t vectors) const { return static_cast<int>((vectors + arch_.bank_depth - 1) / arch_.bank_depth); }
+  // Decides whether the output lives in the activation buffer, and reserves it.
+  void PlaceOutput(ir::TensorId id, int vectors_per_pixel = 1);
+  // Reserves tile buffers; false (and nothing reserved) if the banks do not suffice.
+  bool ReserveTiles(const std::vector<std::pair<TileBuffers*, int>>& wants, int copies);
+  void ReleaseTiles();
+  // The view of a box: of the resident tensor, or of a tile buffer that it is loaded into.
+  View Fetch(ir::TensorId id, const Box& box, TileBuffers& tiles);
+  // The view to write a box to; Store() moves it to memory if the tensor lives there.
+  View OutputView(ir::TensorId id, const Box& box, TileBuffers& tiles);
+  void Store(ir::TensorId id, const Box& box, const View& view);
+  void StoreResident(ir::TensorId id);
+  void Load(const Place& place, const Box& box, int32_t address);
+
+  int64_t AddConstants(const std::vector<uint8_t>& bytes);
+  // Loads `count` parameter entries of equal size and returns the first index.
+  int LoadParameters(isa::LdpTarget target, int64_t offset, int count);
+  int LoadTable(isa::LdpTarget target, const ir::Table& table);
+  int LoadConstantSlot(isa::LdpTarget target, std::array<float, 3> values);
+
+  const ir::Graph& graph_;
+  Config config_;
+  ArchConfig arch_;
+  CompileOptions options_;
+  int n_;
+  std::vector<passes::FusedStep> groups_;
+  std::vector<std::optional<std::string>> host_reason_;  // by group
+  std::vector<Item> items_;
+  std::vector<Place> places_;          // by tensor, in the current segment
+  std::vector<Place> home_;            // by tensor: places_ at the start of every segment
+  std::vector<ir::TensorId> root_;     // by tensor
+  std::vector<int32_t> producers_;     // by tensor
+  std::vector<bool> lazy_;             // by step
+  std::vector<int32_t> step_of_;       // by step: its index in the imported graph
+  std::vector<bool> needs_memory_;     // by tensor: read by the host or by a later segment
+  std::vector<int> last_use_;          // by tensor: last group of the current segment that reads it
+  std::vector<uint8_t> constants_;
+  int64_t input_bytes_ = 0;
+  int64_t output_bytes_ = 0;
+  int64_t scratch_bytes_ = 0;
+
+  BankAllocator banks_;
+  int reserve_;  // banks that resident tensors leave free for tiles
+  std::vector<Buffer> tile_buffers_;
+  std::vector<Emitted> emitted_;
+  int layer_ = 0;
+  int group_step_ = 0;  // step whose output the current group produces
+  std::array<int, 7> next_entry_{};  // by LDP target
+  uint64_t estimated_cycles_ = 0;
+};
+
+}  // namespace octile::codegen

@@ -1,0 +1,55 @@
+// Passes over the canonical graph. A pass keeps tensor numbers: a tensor that survives holds, code for code, what the
+// same tensor holds in the imported graph, so that devices can be compared with the reference step by step.
+//
+// The pipeline is data: DefaultPipeline() lists the passes in order; RunPasses verifies the graph after each of them.
+#pragma once
+
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "octile/ir/graph.h"
+#include "octile/support/status.h"
+
+namespace octile::passes {
+
+struct Pass {
+  std::string_view name;
+  // Returns true if the graph changed.
+  Expected<bool> (*run)(ir::Graph& graph);
+};
+
+// Drops Table steps that map every code to itself and data movement that moves nothing:
+//   y = Table[identity](x); z = Conv(y)   ->   z = Conv(x)
+// A step that makes a graph output stays.
+Expected<bool> DropIdentities(ir::Graph& graph);
+
+// A two-operand step whose value depends on one code becomes a table (N5):
+//   y = Add(x, scalar constant), Mul(x, x) ...   ->   y = Table(x)
+Expected<bool> OneCodeToTable(ir::Graph& graph);
+
+// Composes tables:  y = Table[f](x); z = Table[g](y), y used once   ->   z = Table[g o f](x)
+Expected<bool> MergeTables(ir::Graph& graph);
+
+// Drops steps that no output needs.
+Expected<bool> DropDeadSteps(ir::Graph& graph);
+
+std::span<const Pass> DefaultPipeline();
+Status RunPasses(ir::Graph& graph, std::span<const Pass> pipeline);
+
+// A group of steps that one instruction stream executes: an accumulating, window or elementwise step and what the
+// post unit does to its results on the way out.
+struct FusedStep {
+  int main = -1;      // index of the step in the graph
+  int table = -1;     // Table applied to its result, or -1
+  int residual = -1;  // Add whose one operand is the result (after the table), or -1
+  // The tensor that the group writes: of residual, else of table, else of main.
+  ir::TensorId output = -1;
+};
+
+// Groups the steps of the graph, in execution order. Conv and Gemm take a following Table and then a following Add of
+// two tensors of equal shape (N6) when the value between has one consumer and is no graph output; MaxPool, depthwise
+// Conv, GlobalAveragePool, Add and Mul take a following Table.
+std::vector<FusedStep> FuseSteps(const ir::Graph& graph);
+
+}  // namespace octile::passes
