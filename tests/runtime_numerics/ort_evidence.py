@@ -2,10 +2,11 @@
 
     ort_evidence.py EVAL [--only SUBSTRING]
 
-EVAL is the octile_numerics_eval program. For each rule: models of one operator with random parameters, most of them chosen so that
-many values fall on or beside a tie; ONNX Runtime with the golden settings (section 8 of the page); our library on the same operands.
-A rule passes with at least 10^6 outputs, a tenth of them near ties, no mismatch, the integer kernel present in the optimized
-model, and every deliberately wrong variant caught by the same outputs. Rules of N13 are held to their own bound instead.
+EVAL is the octile_numerics_eval program. For each rule: models of one operator with random parameters, most of them
+chosen so that many values fall on or beside a tie; ONNX Runtime with the golden settings (section 8 of the page); our
+library on the same operands. A rule passes with at least 10^6 outputs, a tenth of them near ties, no mismatch, the
+integer kernel present in the optimized model, and every deliberately wrong variant caught by the same outputs. Results
+that are fp32 have no ties and are compared bit for bit. Rules of N13 are held to their own bound instead.
 """
 
 import argparse
@@ -22,8 +23,14 @@ import onnxruntime as ort
 
 F = np.float32
 U8, S8 = np.uint8, np.int8
-ONNX_TYPE = {np.dtype(U8): TensorProto.UINT8, np.dtype(S8): TensorProto.INT8, np.dtype(np.uint16): TensorProto.UINT16,
-             np.dtype(np.int16): TensorProto.INT16, np.dtype(np.int32): TensorProto.INT32, np.dtype(F): TensorProto.FLOAT}
+ONNX_TYPE = {
+    np.dtype(U8): TensorProto.UINT8,
+    np.dtype(S8): TensorProto.INT8,
+    np.dtype(np.uint16): TensorProto.UINT16,
+    np.dtype(np.int16): TensorProto.INT16,
+    np.dtype(np.int32): TensorProto.INT32,
+    np.dtype(F): TensorProto.FLOAT,
+}
 MILLION = 1_000_000
 np.seterr(all="ignore")
 
@@ -74,7 +81,7 @@ OPTIMIZED = os.path.join(SCRATCH.name, "optimized.onnx")
 
 
 class Graph:
-    """A small model under construction. Quantized values are passed as (name, scale, zero point) with numpy constants."""
+    """A small model under construction; a value is known by its name."""
 
     def __init__(self):
         self.nodes, self.initializers, self.inputs, self.outputs = [], [], [], []
@@ -96,7 +103,9 @@ class Graph:
 
     def dequantize(self, x, scale, zero, axis=None):
         attributes = {} if axis is None else {"axis": axis}
-        return self.node("DequantizeLinear", [x, self.constant(np.asarray(scale, F)), self.constant(zero)], **attributes)
+        return self.node(
+            "DequantizeLinear", [x, self.constant(np.asarray(scale, F)), self.constant(zero)], **attributes
+        )
 
     def quantize(self, x, scale, zero):
         return self.node("QuantizeLinear", [x, self.constant(np.asarray(scale, F)), self.constant(zero)])
@@ -112,8 +121,9 @@ class Graph:
     def session(self, kernel=None, forbidden=()):
         """kernel: an operator that must be in the optimized model; forbidden: operators that must not."""
         graph = helper.make_graph(self.nodes, "evidence", self.inputs, self.outputs, self.initializers)
-        model = helper.make_model(graph, ir_version=10, opset_imports=[helper.make_opsetid("", 21),
-                                                                       helper.make_opsetid("com.microsoft", 1)])
+        model = helper.make_model(
+            graph, ir_version=10, opset_imports=[helper.make_opsetid("", 21), helper.make_opsetid("com.microsoft", 1)]
+        )
         OPTIONS.optimized_model_filepath = OPTIMIZED if kernel is not None else ""
         session = ort.InferenceSession(model.SerializeToString(), OPTIONS, providers=["CPUExecutionProvider"])
         if kernel:
@@ -170,8 +180,11 @@ class Evidence:
             problems.append(f"{self.mismatches} mismatches")
         problems += [f"the wrong variant '{name}' was not caught" for name, count in self.variants.items() if not count]
         wrong = ", ".join(f"{name} {count}" for name, count in self.variants.items())
-        print(f"{'FAIL' if problems else 'ok  '} {self.rule}: {self.outputs} outputs, {self.near} near ties, "
-              f"{self.mismatches} mismatches; wrong variants caught: {wrong or 'none tried'}", flush=True)
+        print(
+            f"{'FAIL' if problems else 'ok  '} {self.rule}: {self.outputs} outputs, {self.near} near ties, "
+            f"{self.mismatches} mismatches; wrong variants caught: {wrong or 'none tried'}",
+            flush=True,
+        )
         FAILURES.extend(f"{self.rule}: {p}" for p in problems)
 
 
@@ -241,7 +254,11 @@ def conv():
     evidence = Evidence("N1-N3 QLinearConv")
     rng = np.random.default_rng(1)
     cases = [(U8, S8), (U8, U8), (S8, S8)]
-    shapes = [("dense 1x1", 30_000, 1, 1, 3, False), ("dense 3x3", 12_000, 4, 3, 5, False), ("depthwise", 16_000, 16_000, 3, 4, True)]
+    shapes = [
+        ("dense 1x1", 30_000, 1, 1, 3, False),
+        ("dense 3x3", 12_000, 4, 3, 5, False),
+        ("depthwise", 16_000, 16_000, 3, 4, True),
+    ]
     for xt, wt in cases:
         for name, channels, inputs, kernel, size, depthwise in shapes:
             sx, sy = scale(rng), scale(rng)
@@ -249,7 +266,9 @@ def conv():
             zw = zero_point(rng, wt) if wt is U8 else 0
             lo, hi = limits(xt)
             # Multipliers of every size; small ones need large accumulators, where all three roundings act.
-            exponent = np.where(rng.random(channels) < 0.7, rng.uniform(-24, -18, channels), rng.uniform(-14, 0, channels))
+            exponent = np.where(
+                rng.random(channels) < 0.7, rng.uniform(-24, -18, channels), rng.uniform(-14, 0, channels)
+            )
             sw = F(2.0**exponent * sy / sx)
             sw[0] = F(1e-36)  # a dead channel
             m = (sx * sw) / sy
@@ -261,18 +280,26 @@ def conv():
             patches = windows(x.astype(np.int64) - zx, kernel, inputs)
             wide = w.astype(np.int64) - zw
             if depthwise:
-                acc = np.einsum("hwckl,ckl->chw", patches.astype(np.float64), wide[:, 0].astype(np.float64)).astype(np.int64)
+                acc = np.einsum("hwckl,ckl->chw", patches.astype(np.float64), wide[:, 0].astype(np.float64)).astype(
+                    np.int64
+                )
             else:
                 p = patches.reshape(patches.shape[0] * patches.shape[1], -1).astype(np.float64)
-                acc = (wide.reshape(channels, -1).astype(np.float64) @ p.T).astype(np.int64).reshape(channels, *patches.shape[:2])
+                acc = (
+                    (wide.reshape(channels, -1).astype(np.float64) @ p.T)
+                    .astype(np.int64)
+                    .reshape(channels, *patches.shape[:2])
+                )
             # The bias takes the first pixel of each channel to a tie.
             target = rng.integers(lo - zy, hi - zy, channels) + 0.5
-            wanted = np.clip(np.rint(target / m.astype(np.float64)), -2.0**31 + 2**22, 2.0**31 - 2**22).astype(np.int64)
+            wanted = np.clip(
+                np.rint(target / m.astype(np.float64)), -(2.0**31) + 2**22, 2.0**31 - 2**22
+            ).astype(np.int64)
             bias = wanted - acc[:, 0, 0]
             bias[-1] = 2**31 - 1  # wraps where the sum of products is positive
-            bias = np.clip(bias, -2**31, 2**31 - 1).astype(np.int32)
+            bias = np.clip(bias, -(2**31), 2**31 - 1).astype(np.int32)
             acc = acc + bias[:, None, None]
-            acc = ((acc + 2**31) % 2**32 - 2**31)
+            acc = (acc + 2**31) % 2**32 - 2**31
             g = Graph()
             xd = g.dequantize(g.input(xt, [1, inputs, size, size]), sx, xt(zx))
             wd = g.dequantize(g.constant(w), sw, np.full(channels, zw, wt), axis=0)
@@ -285,8 +312,12 @@ def conv():
             ours = evaluate("conv", flat, sx, sw[per_output], sy, zy, lo, hi)
             exact = flat * mm.astype(np.float64)
             late = sx * (sw / sy)
-            evidence.add(ours, theirs, near_ties(exact, np.abs(exact)) & (np.abs(exact) < 1000),
-                         **requantize_variants(flat, mm, zy, lo, hi, **{"sx (sw / sy)": late[per_output]}))
+            evidence.add(
+                ours,
+                theirs,
+                near_ties(exact, np.abs(exact)) & (np.abs(exact) < 1000),
+                **requantize_variants(flat, mm, zy, lo, hi, **{"sx (sw / sy)": late[per_output]}),
+            )
     evidence.close()
 
 
@@ -319,24 +350,35 @@ def bias():
         exact = b.astype(np.float64) / step
 
         def through(value):
-            return evaluate("conv", np.clip(value, -2.0**31, 2.0**31 - 1).astype(np.int64), sx, sw, sy, zy, lo, hi)
+            return evaluate("conv", np.clip(value, -(2.0**31), 2.0**31 - 1).astype(np.int64), sx, sw, sy, zy, lo, hi)
 
         inverse = F(1) / step
-        evidence.add(ours, theirs, near_ties(exact, np.abs(exact)),
-                     **{"half away from zero": through(half_away(b / step)), "reciprocal": through(rint(b * inverse)),
-                        "b / sx / sw": through(rint((b / sx) / sw)), "truncated": through(np.trunc(b / step))})
+        evidence.add(
+            ours,
+            theirs,
+            near_ties(exact, np.abs(exact)),
+            **{
+                "half away from zero": through(half_away(b / step)),
+                "reciprocal": through(rint(b * inverse)),
+                "b / sx / sw": through(rint((b / sx) / sw)),
+                "truncated": through(np.trunc(b / step)),
+            },
+        )
     evidence.close()
 
 
 def bias_scale():
     """N1: which bias scales ONNX Runtime accepts as those of an int32 bias.
 
-    It allows 1e-6 besides the 1 %, which for small scales is any bias scale at all; N1 has the 1 % alone. So the two are compared
-    where 1e-6 is negligible, and the known difference is pinned.
+    It allows 1e-6 besides the 1 %, which for small scales is any bias scale at all; N1 has the 1 % alone. So the two
+    are compared where 1e-6 is negligible, and the known difference is pinned.
     """
+
     def fused(sx, sw, s, zero):
         g = Graph()
-        xd, wd = g.dequantize(g.input(U8, [1, 1, 2, 2]), sx, U8(3)), g.dequantize(g.constant(np.ones((1, 1, 1, 1), S8)), sw, S8(0))
+        xd, wd = g.dequantize(g.input(U8, [1, 1, 2, 2]), sx, U8(3)), g.dequantize(
+            g.constant(np.ones((1, 1, 1, 1), S8)), sw, S8(0)
+        )
         bd = g.dequantize(g.constant(np.ones(1, np.int32)), np.full(1, s), np.full(1, zero, np.int32), axis=0)
         g.output(g.quantize(g.node("Conv", [xd, wd, bd], kernel_shape=[1, 1]), F(0.1), U8(0)), U8)
         return "QLinearConv" in g.kinds()
@@ -352,18 +394,29 @@ def bias_scale():
             tried += 1
     small = F(1e-3)
     wrong += not fused(small, small, F(5e-7), 0) or bool(evaluate("bias_scale", F(5e-7), small, small)[0])
-    print(f"{'FAIL' if wrong else 'ok  '} N1 bias scale: {tried} biases accepted or refused as by ONNX Runtime, {wrong} differ", flush=True)
+    print(
+        f"{'FAIL' if wrong else 'ok  '} N1 bias scale: {tried} biases, {wrong} accepted otherwise than by ONNX Runtime",
+        flush=True,
+    )
     if wrong:
         FAILURES.append("N1 bias scale: not as ONNX Runtime decides")
 
 
 def gemm_session(at, bt, a_shape, b, alpha, sa, za, sb, zb, bias_code, sy=None, zy=None):
-    """With alpha = 1 a QDQ model that must become QGemm; ONNX Runtime does not fuse another alpha, so then the kernel itself."""
+    """With alpha = 1 a QDQ model that must become QGemm; another alpha is not fused, so then the kernel itself."""
     g = Graph()
     a = g.input(at, a_shape)
     zeros = np.full(len(sb), zb, bt)
     if alpha != 1:
-        inputs = [a, g.constant(sa), g.constant(at(za)), g.constant(b), g.constant(sb), g.constant(zeros), g.constant(bias_code)]
+        inputs = [
+            a,
+            g.constant(sa),
+            g.constant(at(za)),
+            g.constant(b),
+            g.constant(sb),
+            g.constant(zeros),
+            g.constant(bias_code),
+        ]
         if sy is not None:
             inputs += [g.constant(sy), g.constant(at(zy))]
         g.output(g.node("QGemm", inputs, domain="com.microsoft", alpha=alpha), F if sy is None else at)
@@ -391,7 +444,9 @@ def gemm():
         b = rng.integers(*limits(bt), (k, columns)).astype(bt)
         acc = ((a.astype(np.float64) - za) @ (b.astype(np.float64) - zb)).astype(np.int64)
         target = rng.integers(lo - zy, hi - zy, columns) + 0.5
-        bias_code = np.clip(np.rint(target / m.astype(np.float64)) - acc[0], -2.0**31 + 2**24, 2.0**31 - 2**24).astype(np.int32)
+        bias_code = np.clip(
+            np.rint(target / m.astype(np.float64)) - acc[0], -(2.0**31) + 2**24, 2.0**31 - 2**24
+        ).astype(np.int32)
         acc += bias_code
         theirs = run(gemm_session(at, bt, [rows, k], b, alpha, sa, za, sb, zb, bias_code, sy, zy), a)
         flat = acc.reshape(-1)
@@ -399,7 +454,9 @@ def gemm():
         ours = evaluate("gemm", flat, F(alpha), sa, sb[spread], sy, zy, lo, hi)
         exact = flat * m[spread].astype(np.float64)
         more = {"alpha last": (((sa * sb) * F(alpha)) / sy)[spread]} if alpha != 1 else {}
-        evidence.add(ours, theirs, near_ties(exact, np.abs(exact)), **requantize_variants(flat, m[spread], zy, lo, hi, **more))
+        evidence.add(
+            ours, theirs, near_ties(exact, np.abs(exact)), **requantize_variants(flat, m[spread], zy, lo, hi, **more)
+        )
     evidence.close()
 
 
@@ -414,7 +471,9 @@ def matmul():
         zb = 0 if bt is S8 else 20
         sa, sy = scale(rng), scale(rng)
         a = np.tile(rng.integers(lo + 130, hi + 1, (1, k)), (rows, 1))
-        a[:, 0] = rng.integers(lo, hi + 1, rows)  # the rows differ in one element, which half of the columns multiply by zero
+        a[:, 0] = rng.integers(
+            lo, hi + 1, rows
+        )  # the rows differ in one element, which half of the columns multiply by zero
         a = a.astype(at)
         b = rng.integers(60, 128, (k, columns))
         b[0] = np.where(rng.random(columns) < 0.5, zb, zb + rng.integers(1, 9, columns))
@@ -432,8 +491,12 @@ def matmul():
         flat, spread = acc.reshape(-1), np.tile(np.arange(columns), rows)
         ours = evaluate("conv", flat, sa, sb[spread], sy, zy, lo, hi)
         exact = flat * m[spread].astype(np.float64)
-        evidence.add(ours, theirs, near_ties(exact, np.abs(exact)),
-                     **requantize_variants(flat, m[spread], zy, lo, hi, **{"sa (sb / sy)": (sa * (sb / sy))[spread]}))
+        evidence.add(
+            ours,
+            theirs,
+            near_ties(exact, np.abs(exact)),
+            **requantize_variants(flat, m[spread], zy, lo, hi, **{"sa (sb / sy)": (sa * (sb / sy))[spread]}),
+        )
     evidence.close()
 
 
@@ -452,7 +515,13 @@ def quantize():
             per_element = np.repeat(np.arange(channels), length)
             g = Graph()
             if rule == "quantize":
-                x = nudge(rng, F((rng.integers(lo - 9, hi + 9, (channels, length)) + 0.5 - z[:, None].astype(np.int64)) * s[:, None]))
+                x = nudge(
+                    rng,
+                    F(
+                        (rng.integers(lo - 9, hi + 9, (channels, length)) + 0.5 - z[:, None].astype(np.int64))
+                        * s[:, None]
+                    ),
+                )
                 x[:, :5] = np.array([np.nan, np.inf, -np.inf, 0, -0.0], F)
                 name = g.input(F, x.shape)
                 g.output(g.node("QuantizeLinear", [name, g.constant(s), g.constant(z)], axis=0), dtype)
@@ -461,18 +530,25 @@ def quantize():
                 ours = evaluate("quantize", flat, ss, zz, lo, hi)
                 quotient = np.nan_to_num(flat / ss, nan=-1e9, posinf=1e9, neginf=-1e9)
                 inverse = np.nan_to_num(flat * (F(1) / ss), nan=-1e9, posinf=1e9, neginf=-1e9)
-                evidence.add(ours, theirs, near_ties(flat.astype(np.float64) / ss, np.abs(quotient)),
-                             **{"reciprocal": saturate(rint(inverse) + zz, lo, hi),
-                                "half away from zero": saturate(half_away(quotient) + zz, lo, hi),
-                                "zero point first": saturate(rint(quotient + F(1) * zz.astype(F)), lo, hi)})
+                evidence.add(
+                    ours,
+                    theirs,
+                    near_ties(flat.astype(np.float64) / ss, np.abs(quotient)),
+                    **{
+                        "reciprocal": saturate(rint(inverse) + zz, lo, hi),
+                        "half away from zero": saturate(half_away(quotient) + zz, lo, hi),
+                        "zero point first": saturate(rint(quotient + F(1) * zz.astype(F)), lo, hi),
+                    },
+                )
             else:
                 q = rng.integers(lo, hi + 1, (channels, length)).astype(dtype)
                 name = g.input(dtype, q.shape)
                 g.output(g.node("DequantizeLinear", [name, g.constant(s), g.constant(z)], axis=0), F)
                 theirs = run(g.session(), q).reshape(-1)
                 flat, ss, zz = q.reshape(-1).astype(np.int64), s[per_element], z.astype(np.int64)[per_element]
-                evidence.add(evaluate("dequantize", flat, zz, ss), theirs,
-                             **{"two products": F(flat) * ss - F(zz) * ss})
+                evidence.add(
+                    evaluate("dequantize", flat, zz, ss), theirs, **{"two products": F(flat) * ss - F(zz) * ss}
+                )
         evidence.close(near_share=0.1 if rule == "quantize" else 0)
 
 
@@ -497,7 +573,7 @@ def dynamic():
         elif i % 50 == 2:
             high = -abs(high)
         low, high = sorted((F(low), F(high)))
-        s, z = (evaluate("dynamic_quantization", low, high))
+        s, z = evaluate("dynamic_quantization", low, high)
         s = np.int32(s).view(F)
         x = nudge(rng, (rng.integers(0, 256, 1000) - z + F(0.5)) * s)
         x = np.clip(x, low, high)
@@ -508,9 +584,15 @@ def dynamic():
         ours = evaluate("quantize", x, s, z, 0, 255)
         zero_away = half_away(np.clip(F(0) - min(low, F(0)) / s, 0, 255))
         half_tie += int(zero_away) != int(tz)
-        evidence.add(ours, y, near_ties(x.astype(np.float64) / s, np.abs(x / s)),
-                     **{"reciprocal": saturate(rint(x * (F(1) / s)) + z, 0, 255),
-                        "scale * 255 in fp64": saturate(rint(x / (np.float64(max(high, 0)) - min(low, 0)) * 255) + z, 0, 255)})
+        evidence.add(
+            ours,
+            y,
+            near_ties(x.astype(np.float64) / s, np.abs(x / s)),
+            **{
+                "reciprocal": saturate(rint(x * (F(1) / s)) + z, 0, 255),
+                "scale * 255 in fp64": saturate(rint(x / (np.float64(max(high, 0)) - min(low, 0)) * 255) + z, 0, 255),
+            },
+        )
     evidence.variants["zero point half away"] = half_tie
     evidence.close()
 
@@ -519,11 +601,14 @@ def dynamic():
 
 
 def special_floats(rng, count):
-    x = np.concatenate([
-        rng.uniform(-20, 20, count // 2).astype(F),
-        (rng.standard_normal(count // 4) * 3).astype(F),
-        F(np.exp2(rng.uniform(-60, 8, count // 4))) * rng.choice(np.array([-1, 1], F), count // 4),
-        np.array([0, -0.0, 1e-45, -1e-45, 9, -9, 18, -18, 1e30, -1e30, np.inf, -np.inf], F)])
+    x = np.concatenate(
+        [
+            rng.uniform(-20, 20, count // 2).astype(F),
+            (rng.standard_normal(count // 4) * 3).astype(F),
+            F(np.exp2(rng.uniform(-60, 8, count // 4))) * rng.choice(np.array([-1, 1], F), count // 4),
+            np.array([0, -0.0, 1e-45, -1e-45, 9, -9, 18, -18, 1e30, -1e30, np.inf, -np.inf], F),
+        ]
+    )
     return np.ascontiguousarray(x)
 
 
@@ -567,7 +652,7 @@ def tables():
                 if function == "LeakyRelu":
                     sy = nudge(rng, F(sx / F(tie_ratio(rng))))
                 else:
-                    # One value of the function on a tie; with the larger input scales that is the value 1, of many codes.
+                    # One value of the function on a tie; with the larger scales that is the value 1, of many codes.
                     many = rng.random() < 0.6
                     if many:
                         sx, zx, zy = scale(rng, -2, 2), zero_point(rng, dtype) // 2, int(rng.integers(lo, hi))
@@ -583,9 +668,11 @@ def tables():
             ours = evaluate("quantize", f, sy, zy, lo, hi)
             wide = f.astype(np.float64) / sy
             inverse = F(1) / sy
-            variants = {"reciprocal": saturate(rint(f * inverse) + zy, lo, hi),
-                        "zero point first": saturate(rint(f / sy + F(zy)), lo, hi),
-                        "half away from zero": saturate(half_away(f / sy) + zy, lo, hi)}
+            variants = {
+                "reciprocal": saturate(rint(f * inverse) + zy, lo, hi),
+                "zero point first": saturate(rint(f / sy + F(zy)), lo, hi),
+                "half away from zero": saturate(half_away(f / sy) + zy, lo, hi),
+            }
             if function == "LeakyRelu":
                 real = np.where(x >= 0, x.astype(np.float64), x.astype(np.float64) * float(F(0.1)))
                 variants["product not rounded"] = saturate(rint(real / sy) + zy, lo, hi)
@@ -595,21 +682,54 @@ def tables():
 
 FUNCTIONS = {
     # name: (operator, attributes, least, greatest input)
-    "HardSigmoid": ("HardSigmoid", {}, -8, 8), "HardSwish": ("HardSwish", {}, -8, 8), "ThresholdedRelu": ("ThresholdedRelu", {}, -4, 4),
-    "Softsign": ("Softsign", {}, -8, 8), "Shrink": ("Shrink", {"bias": 0.25, "lambd": 0.5}, -4, 4), "Elu": ("Elu", {}, -6, 6),
-    "Selu": ("Selu", {}, -6, 6), "Celu": ("Celu", {"alpha": 1.5}, -6, 6), "Softplus": ("Softplus", {}, -10, 10),
-    "Mish": ("Mish", {}, -10, 10), "Erf": ("Erf", {}, -4, 4), "Gelu": ("Gelu", {}, -6, 6),
-    "GeluTanh": ("Gelu", {"approximate": "tanh"}, -6, 6), "Exp": ("Exp", {}, -10, 5), "Log": ("Log", {}, 0.01, 50),
-    "Sqrt": ("Sqrt", {}, 0, 50), "Reciprocal": ("Reciprocal", {}, 0.05, 4), "Abs": ("Abs", {}, -4, 4), "Neg": ("Neg", {}, -4, 4),
-    "Sign": ("Sign", {}, -4, 4), "Floor": ("Floor", {}, -40, 40), "Ceil": ("Ceil", {}, -40, 40), "Round": ("Round", {}, -40, 40),
-    "Sin": ("Sin", {}, -6, 6), "Cos": ("Cos", {}, -6, 6), "Atan": ("Atan", {}, -6, 6), "Relu": ("Relu", {}, -4, 4),
+    "HardSigmoid": ("HardSigmoid", {}, -8, 8),
+    "HardSwish": ("HardSwish", {}, -8, 8),
+    "ThresholdedRelu": ("ThresholdedRelu", {}, -4, 4),
+    "Softsign": ("Softsign", {}, -8, 8),
+    "Shrink": ("Shrink", {"bias": 0.25, "lambd": 0.5}, -4, 4),
+    "Elu": ("Elu", {}, -6, 6),
+    "Selu": ("Selu", {}, -6, 6),
+    "Celu": ("Celu", {"alpha": 1.5}, -6, 6),
+    "Softplus": ("Softplus", {}, -10, 10),
+    "Mish": ("Mish", {}, -10, 10),
+    "Erf": ("Erf", {}, -4, 4),
+    "Gelu": ("Gelu", {}, -6, 6),
+    "GeluTanh": ("Gelu", {"approximate": "tanh"}, -6, 6),
+    "Exp": ("Exp", {}, -10, 5),
+    "Log": ("Log", {}, 0.01, 50),
+    "Sqrt": ("Sqrt", {}, 0, 50),
+    "Reciprocal": ("Reciprocal", {}, 0.05, 4),
+    "Abs": ("Abs", {}, -4, 4),
+    "Neg": ("Neg", {}, -4, 4),
+    "Sign": ("Sign", {}, -4, 4),
+    "Floor": ("Floor", {}, -40, 40),
+    "Ceil": ("Ceil", {}, -40, 40),
+    "Round": ("Round", {}, -40, 40),
+    "Sin": ("Sin", {}, -6, 6),
+    "Cos": ("Cos", {}, -6, 6),
+    "Atan": ("Atan", {}, -6, 6),
+    "Relu": ("Relu", {}, -4, 4),
 }
-EXACT_FUNCTIONS = {"HardSwish", "HardSigmoid", "ThresholdedRelu", "Softsign", "Shrink", "Sqrt", "Reciprocal", "Abs", "Neg", "Sign",
-                   "Floor", "Ceil", "Round", "Relu"}
+EXACT_FUNCTIONS = {
+    "HardSwish",
+    "HardSigmoid",
+    "ThresholdedRelu",
+    "Softsign",
+    "Shrink",
+    "Sqrt",
+    "Reciprocal",
+    "Abs",
+    "Neg",
+    "Sign",
+    "Floor",
+    "Ceil",
+    "Round",
+    "Relu",
+}
 
 
 def functions():
-    """Functions that ONNX Runtime computes in fp32: at most one code from its result (N5); those made of single operations, exactly."""
+    """N5, functions computed in fp32: at most one code from ONNX Runtime; those made of single operations, exactly."""
     rng = np.random.default_rng(9)
     total, differing, worst = 0, 0, 0
     for name, (op, attributes, low, high) in FUNCTIONS.items():
@@ -630,8 +750,11 @@ def functions():
         if name in EXACT_FUNCTIONS and bits:
             FAILURES.append(f"N5 {name}: {bits} fp32 results differ from ONNX Runtime")
             print(f"FAIL N5 {name}: {bits} of {x.size} fp32 results differ")
-    print(f"{'ok  ' if worst <= 1 else 'FAIL'} N5 other functions: {len(FUNCTIONS)} functions, {total} outputs, "
-          f"{differing} codes differ, at most by {worst}", flush=True)
+    print(
+        f"{'ok  ' if worst <= 1 else 'FAIL'} N5 other functions: {len(FUNCTIONS)} functions, {total} outputs, "
+        f"{differing} codes differ, at most by {worst}",
+        flush=True,
+    )
 
 
 def concat():
@@ -666,10 +789,16 @@ def concat():
         c = np.tile(codes, len(rows))
         ours = evaluate("rescale", c, sx, zx, sy, zy, lo, hi)
         real = (c - zx) * (sx / sy).astype(np.float64)
-        evidence.add(ours, np.concatenate(theirs), near_ties(real, np.abs(real)),
-                     **{"one multiplier": saturate(rint(F(c - zx) * (sx / sy)) + zy, lo, hi),
-                        "half away from zero": saturate(half_away((F(c - zx) * sx) / sy) + zy, lo, hi),
-                        "zero point first": saturate(rint((F(c - zx) * sx) / sy + F(zy)), lo, hi)})
+        evidence.add(
+            ours,
+            np.concatenate(theirs),
+            near_ties(real, np.abs(real)),
+            **{
+                "one multiplier": saturate(rint(F(c - zx) * (sx / sy)) + zy, lo, hi),
+                "half away from zero": saturate(half_away((F(c - zx) * sx) / sy) + zy, lo, hi),
+                "zero point first": saturate(rint((F(c - zx) * sx) / sy + F(zy)), lo, hi),
+            },
+        )
     evidence.close()
 
 
@@ -710,7 +839,9 @@ def binary(op, rule, name, seed):
             runs = []
             for code in codes:
                 one = np.array([code], dtype)
-                runs.append(run(session, codes.astype(dtype), one) if shape == 2 else run(session, one, codes.astype(dtype)))
+                runs.append(
+                    run(session, codes.astype(dtype), one) if shape == 2 else run(session, one, codes.astype(dtype))
+                )
             theirs = np.concatenate(runs)
             a, b = np.tile(codes, 256), np.repeat(codes, 256)
             if shape == 3:
@@ -726,23 +857,27 @@ def binary(op, rule, name, seed):
             real = p * np.float64(rp) + (q * np.float64(rq) + np.float64(f))
             big = np.maximum(np.abs(real), np.maximum(np.abs(p * np.float64(rp)), np.abs(np.float64(f))))
             plain_f = F(zc) - F(rp * F(zp) + F(rq * F(zq)))
-            variants = {"no fma outside": saturate(rint(F(p) * rp + fma(q, rq, f)), lo, hi),
-                        "no fma inside": saturate(rint(fma(p, rp, F(q) * rq + f)), lo, hi),
-                        "no fma in F": saturate(rint(fma(p, rp, fma(q, rq, plain_f))), lo, hi),
-                        "DQ, add, Q": saturate(rint((F(p - zp) * sp + F(q - zq) * sq) / sc) + zc, lo, hi),
-                        "half away from zero": saturate(half_away(fma(p, rp, fma(q, rq, f))), lo, hi),
-                        "operands swapped": evaluate(rule, q, p, sq, zq, sp, zp, sc, zc, lo, hi)}
+            variants = {
+                "no fma outside": saturate(rint(F(p) * rp + fma(q, rq, f)), lo, hi),
+                "no fma inside": saturate(rint(fma(p, rp, F(q) * rq + f)), lo, hi),
+                "no fma in F": saturate(rint(fma(p, rp, fma(q, rq, plain_f))), lo, hi),
+                "DQ, add, Q": saturate(rint((F(p - zp) * sp + F(q - zq) * sq) / sc) + zc, lo, hi),
+                "half away from zero": saturate(half_away(fma(p, rp, fma(q, rq, f))), lo, hi),
+                "operands swapped": evaluate(rule, q, p, sq, zq, sp, zp, sc, zc, lo, hi),
+            }
         else:
             r = (sp * sq) / sc
             product = (p - zp) * (q - zq)
             real = product * np.float64(r) + zc
             big = np.abs(product * np.float64(r))
             v = F(product) * r
-            variants = {"fma": saturate(rint(F(real)), lo, hi),
-                        "sa (sb / sc)": saturate(rint(F(product) * (sp * (sq / sc)) + F(zc)), lo, hi),
-                        "zero point after": saturate(rint(v) + zc, lo, hi),
-                        "half away from zero": saturate(half_away(v + F(zc)), lo, hi),
-                        "DQ, multiply, Q": saturate(rint(((F(p - zp) * sp) * (F(q - zq) * sq)) / sc) + zc, lo, hi)}
+            variants = {
+                "fma": saturate(rint(F(real)), lo, hi),
+                "sa (sb / sc)": saturate(rint(F(product) * (sp * (sq / sc)) + F(zc)), lo, hi),
+                "zero point after": saturate(rint(v) + zc, lo, hi),
+                "half away from zero": saturate(half_away(v + F(zc)), lo, hi),
+                "DQ, multiply, Q": saturate(rint(((F(p - zp) * sp) * (F(q - zq) * sq)) / sc) + zc, lo, hi),
+            }
         evidence.add(ours, theirs, near_ties(real, big), **variants)
     evidence.close()
 
@@ -772,8 +907,12 @@ def global_average():
         ratio = tie_ratio(rng) if i % 3 else (int(rng.integers(0, 250)) + 0.5) / common
         sy = nudge(rng, F(sx / F(ratio) / F(n)))
         m = sx / (sy * F(n))
-        spread = np.maximum(1, np.minimum(255, rng.integers(1, 256, (channels, 1, 1)) * min(1.0, 200 / float(m) / n / 255))).astype(int)
-        x = np.clip(zx + rng.integers(-255, 256, (channels, height, width)) % (2 * spread + 1) - spread, lo, hi).astype(dtype)
+        spread = np.maximum(
+            1, np.minimum(255, rng.integers(1, 256, (channels, 1, 1)) * min(1.0, 200 / float(m) / n / 255))
+        ).astype(int)
+        x = np.clip(zx + rng.integers(-255, 256, (channels, height, width)) % (2 * spread + 1) - spread, lo, hi).astype(
+            dtype
+        )
         if i % 3 == 0:
             sign = 1 if hi - zx >= zx - lo else -1
             level, extra = divmod(common, n)
@@ -794,16 +933,22 @@ def global_average():
         exact = acc * np.float64(m)
         other = (sx / sy) / F(n)
         v = F(acc) * m
-        evidence.add(ours, theirs, near_ties(exact, np.abs(exact)),
-                     **{"half away from zero": saturate(half_away(v) + zy, lo, hi),
-                        "zero point first": saturate(rint(v + F(zy)), lo, hi),
-                        "product not rounded": saturate(rint(acc * np.float64(m)) + zy, lo, hi),
-                        "(sx / sy) / n": saturate(rint(F(acc) * other) + zy, lo, hi)})
+        evidence.add(
+            ours,
+            theirs,
+            near_ties(exact, np.abs(exact)),
+            **{
+                "half away from zero": saturate(half_away(v) + zy, lo, hi),
+                "zero point first": saturate(rint(v + F(zy)), lo, hi),
+                "product not rounded": saturate(rint(acc * np.float64(m)) + zy, lo, hi),
+                "(sx / sy) / n": saturate(rint(F(acc) * other) + zy, lo, hi),
+            },
+        )
     evidence.close()
 
 
 def pool_windows(x, kernel, stride, pads, ceil_mode, include_pad, absent):
-    """x [C, H, W] int; returns codes [windows, k * k] with `absent` outside the image, grouped by divisor, and the output shape."""
+    """x [C, H, W]; returns codes [windows, k * k] with `absent` outside the image, and the divisor of each window."""
     channels, height, width = x.shape
     begin, end = pads
 
@@ -815,10 +960,14 @@ def pool_windows(x, kernel, stride, pads, ceil_mode, include_pad, absent):
         return n
 
     oh, ow = out(height), out(width)
-    canvas = np.full((channels, (oh - 1) * stride + kernel + begin, (ow - 1) * stride + kernel + begin), absent, np.int64)
+    canvas = np.full(
+        (channels, (oh - 1) * stride + kernel + begin, (ow - 1) * stride + kernel + begin), absent, np.int64
+    )
     h, w = min(height, canvas.shape[1] - begin), min(width, canvas.shape[2] - begin)
-    canvas[:, begin:begin + h, begin:begin + w] = x[:, :h, :w]
-    view = np.lib.stride_tricks.sliding_window_view(canvas, (kernel, kernel), axis=(1, 2))[:, ::stride, ::stride][:, :oh, :ow]
+    canvas[:, begin : begin + h, begin : begin + w] = x[:, :h, :w]
+    view = np.lib.stride_tricks.sliding_window_view(canvas, (kernel, kernel), axis=(1, 2))[:, ::stride, ::stride][
+        :, :oh, :ow
+    ]
     codes = view.reshape(channels * oh * ow, kernel * kernel)
     inside = (codes != absent).sum(1)
     divisor = np.full_like(inside, kernel * kernel) if include_pad else inside
@@ -832,8 +981,15 @@ def average_pool():
     for i in range(60):
         dtype = (U8, S8)[i % 2]
         lo, hi = limits(dtype)
-        kernel, stride, pads, ceil_mode, include = [(2, 2, (0, 0), 0, 0), (3, 1, (1, 1), 0, 1), (3, 2, (1, 1), 0, 0), (3, 2, (0, 0), 1, 1),
-                                                    (4, 2, (1, 1), 1, 0), (2, 1, (0, 0), 0, 0), (3, 2, (1, 1), 1, 1)][i % 7]
+        kernel, stride, pads, ceil_mode, include = [
+            (2, 2, (0, 0), 0, 0),
+            (3, 1, (1, 1), 0, 1),
+            (3, 2, (1, 1), 0, 0),
+            (3, 2, (0, 0), 1, 1),
+            (4, 2, (1, 1), 1, 0),
+            (2, 1, (0, 0), 0, 0),
+            (3, 2, (1, 1), 1, 1),
+        ][i % 7]
         channels, height, width = 256, 18, 17
         zx, zy, sx = zero_point(rng, dtype), zero_point(rng, dtype), scale(rng)
         sy = nudge(rng, F(sx / F(tie_ratio(rng, 2, 2)) / F(kernel * kernel)))
@@ -843,8 +999,15 @@ def average_pool():
         x = np.clip(zx + rng.integers(-reach, reach + 1, (channels, height, width)), lo, hi)
         g = Graph()
         d = g.dequantize(g.input(dtype, [1, channels, height, width]), sx, dtype(zx))
-        y = g.node("AveragePool", [d], kernel_shape=[kernel] * 2, strides=[stride] * 2, pads=[pads[0]] * 2 + [pads[1]] * 2,
-                   ceil_mode=ceil_mode, count_include_pad=include)
+        y = g.node(
+            "AveragePool",
+            [d],
+            kernel_shape=[kernel] * 2,
+            strides=[stride] * 2,
+            pads=[pads[0]] * 2 + [pads[1]] * 2,
+            ceil_mode=ceil_mode,
+            count_include_pad=include,
+        )
         g.output(g.quantize(y, sy, dtype(zy)), dtype)
         theirs = run(g.session("QLinearAveragePool", ["AveragePool"]), x[None].astype(dtype)).reshape(-1)
         codes, divisor = pool_windows(x, kernel, stride, pads, ceil_mode, include, absent)
@@ -861,12 +1024,20 @@ def average_pool():
             acc = np.where(c == absent, 0, c - zx).sum(1)
             real = acc * np.float64(sx) / count / np.float64(sy) + zy
             mean = total / F(count)
-            evidence.add(ours, theirs[pick], near_ties(real, np.abs(real - zy)),
-                         **{"integer sum": saturate(rint(F(acc) * (sx / (sy * F(count)))) + zy, lo, hi),
-                            "sum in fp64": saturate(rint(F(F(F(term.astype(np.float64).sum(1)) / F(count)) / sy) + F(zy)), lo, hi),
-                            "reciprocal of the count": saturate(rint((total * (F(1) / F(count))) / sy + F(zy)), lo, hi),
-                            "zero point after": saturate(rint(mean / sy) + zy, lo, hi),
-                            "half away from zero": saturate(half_away(mean / sy + F(zy)), lo, hi)})
+            evidence.add(
+                ours,
+                theirs[pick],
+                near_ties(real, np.abs(real - zy)),
+                **{
+                    "integer sum": saturate(rint(F(acc) * (sx / (sy * F(count)))) + zy, lo, hi),
+                    "sum in fp64": saturate(
+                        rint(F(F(F(term.astype(np.float64).sum(1)) / F(count)) / sy) + F(zy)), lo, hi
+                    ),
+                    "reciprocal of the count": saturate(rint((total * (F(1) / F(count))) / sy + F(zy)), lo, hi),
+                    "zero point after": saturate(rint(mean / sy) + zy, lo, hi),
+                    "half away from zero": saturate(half_away(mean / sy + F(zy)), lo, hi),
+                },
+            )
     evidence.close()
 
 
@@ -878,7 +1049,7 @@ def softmax_levels(x, table, levels, fp64_sum=False, division_first=False):
     t = table[x - x.max(1, keepdims=True) + 255]
     total = np.zeros((len(x), 1), np.float64 if fp64_sum else F)
     for column in range(x.shape[1]):
-        total = total + t[:, column:column + 1]
+        total = total + t[:, column : column + 1]
     return t * (levels / F(total)) if division_first else (t * levels) / F(total)
 
 
@@ -909,7 +1080,8 @@ def qsoftmax():
                 levels = np.floor(F(1) / sy)
                 for _ in range(9):
                     rows = max(1, 5000 // length)
-                    # Some elements have the greatest code and the others lie k below, with sx such that either kind gives a tie.
+                    # Some elements have the greatest code and the others lie k below, with sx such that either
+                    # kind gives a tie.
                     top = int(rng.integers(1, length))
                     rest = length - top
                     k = int(rng.integers(1, 100))
@@ -936,7 +1108,8 @@ def qsoftmax():
                         "logarithm in fp64": softmax_levels(x, softmax_table(sx, length, fp64_log=True), levels),
                         "sum in fp64": softmax_levels(x, table, levels, fp64_sum=True),
                         "division first": softmax_levels(x, table, levels, division_first=True),
-                        "1 / sy not floored": softmax_levels(x, table, F(1) / sy)}
+                        "1 / sy not floored": softmax_levels(x, table, F(1) / sy),
+                    }
                     wrong = {name: np.minimum(rint(v) + zy, hi) for name, v in wrong.items()}
                     wrong["half away from zero"] = np.minimum(half_away(softmax_levels(x, table, levels)) + zy, hi)
                     evidence.add(ours, theirs, near_ties(real, np.abs(real)), **wrong)
@@ -960,8 +1133,11 @@ def float_results():
         theirs = run(g.session("MatMulIntegerToFloat", ["MatMul"]), a)
         acc = ((a.astype(np.float64) - za) @ (b.astype(np.float64) - zb)).astype(np.int64).reshape(-1)
         s = np.tile(sb, rows)
-        evidence.add(evaluate("matmul_float", acc, sa, s), theirs,
-                     **{"(acc sa) sb": (F(acc) * sa) * s, "one rounding": F(acc.astype(np.float64) * np.float64(sa) * s)})
+        evidence.add(
+            evaluate("matmul_float", acc, sa, s),
+            theirs,
+            **{"(acc sa) sb": (F(acc) * sa) * s, "one rounding": F(acc.astype(np.float64) * np.float64(sa) * s)},
+        )
     evidence.close(near_share=0)
 
     evidence = Evidence("N11 QGemm without Q")
@@ -973,15 +1149,20 @@ def float_results():
         sa, sb = scale(rng), scale(rng, -8, 2, columns)
         a = rng.integers(*limits(at), (rows, k)).astype(at)
         b = rng.integers(*limits(bt), (k, columns)).astype(bt)
-        bias_code = rng.integers(-2**30, 2**30, columns).astype(np.int32)
+        bias_code = rng.integers(-(2**30), 2**30, columns).astype(np.int32)
         theirs = run(gemm_session(at, bt, [rows, k], b, alpha, sa, za, sb, zb, bias_code), a)
         acc = ((a.astype(np.float64) - za) @ (b.astype(np.float64) - zb)).astype(np.int64) + bias_code
         flat, s = acc.reshape(-1), np.tile(sb, rows)
         late_bias = np.tile(bias_code, rows).astype(np.int64)
-        evidence.add(evaluate("gemm_float", flat, F(alpha), sa, s), theirs,
-                     **{"alpha last": F(flat) * ((sa * s) * F(alpha)),
-                        "bias after": (F(flat - late_bias) + F(late_bias)) * ((F(alpha) * sa) * s),
-                        "one rounding": F(flat * np.float64((F(alpha) * sa) * s))})
+        evidence.add(
+            evaluate("gemm_float", flat, F(alpha), sa, s),
+            theirs,
+            **{
+                "alpha last": F(flat) * ((sa * s) * F(alpha)),
+                "bias after": (F(flat - late_bias) + F(late_bias)) * ((F(alpha) * sa) * s),
+                "one rounding": F(flat * np.float64((F(alpha) * sa) * s)),
+            },
+        )
     evidence.close(near_share=0)
 
 
@@ -1002,14 +1183,36 @@ def softmax():
             differing += int(np.count_nonzero(a != b))
             total += a.size
     ok = worst <= 1e-4 and codes_apart <= 1 and total >= MILLION
-    print(f"{'ok  ' if ok else 'FAIL'} N13 Softmax: {total} outputs, relative difference at most {worst:.2e}, {differing} codes differ, "
-          f"at most by {codes_apart}", flush=True)
+    print(
+        f"{'ok  ' if ok else 'FAIL'} N13 Softmax: {total} outputs, relative difference at most {worst:.2e}, "
+        f"{differing} codes differ, "
+        f"at most by {codes_apart}",
+        flush=True,
+    )
     if not ok:
         FAILURES.append("N13 Softmax: outside its bound")
 
 
-ALL = [conv, bias, bias_scale, gemm, matmul, quantize, dynamic, polynomials, tables, functions, concat, add, mul, global_average, average_pool, qsoftmax,
-       float_results, softmax]
+ALL = [
+    conv,
+    bias,
+    bias_scale,
+    gemm,
+    matmul,
+    quantize,
+    dynamic,
+    polynomials,
+    tables,
+    functions,
+    concat,
+    add,
+    mul,
+    global_average,
+    average_pool,
+    qsoftmax,
+    float_results,
+    softmax,
+]
 
 
 def main():
