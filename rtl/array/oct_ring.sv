@@ -88,7 +88,7 @@ module oct_ring #(
   end
   for (genvar k = 0; k < WeightRows; k++) begin : g_mem
     logic we;
-    assign we = we_i && (row_q % RowW'(WeightRows) == RowW'(k));
+    assign we = we_i && (32'(row_q) % WeightRows == k);
     oct_sram_1r1w #(.Width(8*N), .Depth(Depth)) u_mem (
       .clk_i, .we_i(we), .waddr_i(waddr), .wdata_i(data_i),
       .re_i(reading), .raddr_i(raddr), .rdata_o(w_o[8*N*k +: 8*N])

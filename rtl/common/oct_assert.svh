@@ -1,5 +1,5 @@
 // Assertion macros. Simulators check them (Verilator: with --assert), formal tools prove them (FORMAL); synthesis drops them.
-// `name` labels the statement, `prop` must hold at every rising edge of `clk` outside reset (`rst_n` low).
+// (rst_n is in the sensitivity list because it resets registers asynchronously elsewhere.) `name` labels the statement, `prop` must hold at every rising edge of `clk` outside reset (`rst_n` low).
 `ifndef OCT_ASSERT_SVH
 `define OCT_ASSERT_SVH
 
@@ -11,15 +11,15 @@
 
 `ifdef OCT_ASSERT_ON
 `define OCT_ASSERT(name, prop, clk, rst_n) \
-  always_ff @(posedge clk) begin \
+  always_ff @(posedge clk or negedge rst_n) begin \
     if (rst_n) name : assert (prop); \
   end
 `define OCT_ASSUME(name, prop, clk, rst_n) \
-  always_ff @(posedge clk) begin \
+  always_ff @(posedge clk or negedge rst_n) begin \
     if (rst_n) name : assume (prop); \
   end
 `define OCT_COVER(name, prop, clk, rst_n) \
-  always_ff @(posedge clk) begin \
+  always_ff @(posedge clk or negedge rst_n) begin \
     if (rst_n) name : cover (prop); \
   end
 `else

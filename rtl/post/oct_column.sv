@@ -75,6 +75,10 @@ module oct_column
     end
   end
 
+  // Small memories do not need all address bits.
+  logic unused_addr;
+  assign unused_addr = ^{scrub_i, waddr_q};
+
   // --- bias and requantization ---
   logic [31:0] bias_rdata, mult_rdata, biased_q;
   logic        req2_q;
