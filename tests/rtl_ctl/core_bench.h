@@ -74,7 +74,7 @@ class CoreBench {
     core->clk_i = 0;
     Quiet();
     core->eval();
-    for (int i = 0; i < 3; ++i) Tick();
+    for (int i = 0; i < 40; ++i) Tick();  // pipelines without reset run empty meanwhile
     core->rst_ni = 1;
     Tick();
     context.assertOn(true);
