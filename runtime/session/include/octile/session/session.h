@@ -1,0 +1,95 @@
+// Load, run, compare: executes a compiled program on devices, with its host steps, and compares every step with the host
+// reference.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include "octile/driver/device.h"
+#include "octile/ir/graph.h"
+#include "octile/program/config.h"
+#include "octile/program/program.h"
+#include "octile/support/status.h"
+#include "octile/support/tensor.h"
+
+namespace octile::session {
+
+inline constexpr int kReportSchemaVersion = 1;
+
+// Where the first difference between a device and the reference is.
+struct Mismatch {
+  std::string step;
+  std::string tensor;
+  int64_t image = 0;
+  std::vector<int64_t> index;  // in the tensor's shape
+  std::string expected;        // value of the reference
+  std::string actual;          // value of the device
+  int64_t differing = 0;       // elements of the step that differ
+  std::string Describe() const;
+};
+
+struct LayerResult {
+  uint32_t layer = 0;
+  uint64_t cycles = 0;
+  driver::ClassMatrix classes{};
+};
+
+// What one device did; cycles and counters are those of one inference (the first image), all segments together.
+struct DeviceResult {
+  std::string name;  // as in the device list: "iss", "systemc", "rtl"
+  bool cycle_exact = false;
+  uint64_t cycles = 0;
+  driver::JobCounters counters;
+  std::vector<LayerResult> layers;
+  std::vector<std::vector<uint64_t>> issue;       // by segment, by instruction
+  std::vector<std::vector<uint64_t>> completion;  // by segment, by instruction
+  double wall_seconds = 0;  // on the device, all images
+  int64_t images = 0;
+  bool compared = false;
+  std::optional<Mismatch> mismatch;
+  std::optional<Error> error;              // device failure; the results are then incomplete
+  std::map<std::string, Tensor> outputs;   // by ONNX output name, all images
+};
+
+struct Options {
+  std::vector<std::string> devices;                     // "iss", "systemc", "rtl", each optionally with ?option=value&...
+  std::map<std::string, Tensor> inputs;                 // by name; missing ones are drawn from `seed`
+  uint64_t seed = 1;
+  std::chrono::seconds timeout{3600};                   // per job
+  // Called now and then: what is being done, and how much of it.
+  std::function<void(const std::string& what, double fraction)> progress;
+  std::function<bool()> interrupted;                    // polled; true ends the run with kInterrupted
+};
+
+struct Result {
+  int64_t images = 1;
+  std::map<std::string, Tensor> reference_outputs;  // by ONNX output name, all images
+  double reference_seconds = 0;
+  std::vector<DeviceResult> devices;
+  // SystemC and RTL both ran and differ in a cycle: the first divergence.
+  std::optional<std::string> divergence;
+};
+
+// The canonical graph that a program carries, verified.
+Expected<ir::Graph> GraphOf(const Program& program);
+
+// Runs `program`, compiled for `config`, on every device of the list. A failing device is reported in its DeviceResult; an error is
+// returned for what concerns the whole run (inputs, program, interruption).
+Expected<Result> Run(const Program& program, const ir::Graph& graph, const Config& config, const Options& options);
+
+// Inputs that are not given: every code of the input's quantization and 5 % beyond it on both sides, from a counter-based generator.
+Tensor RandomInput(const ir::Graph& graph, ir::TensorId input, uint64_t seed);
+
+// The JSON report (docs/report.md). Host facts and wall times are in the object "host"; everything else is deterministic.
+nlohmann::json Report(const Program& program, const ir::Graph& graph, const Config& config, const Options& options, const Result& result);
+// The same for people.
+std::string ReportText(const nlohmann::json& report, bool color);
+
+}  // namespace octile::session
