@@ -162,5 +162,5 @@ Expected<std::unique_ptr<sim::CoreDevice>> MakeSystemcDevice(const sim::DeviceOp
 
 }  // namespace octile::systemc
 
-// The library's own main of SystemC refers to it; programs that link this library have a main of theirs.
-int sc_main(int, char**) { return 0; }
+// SystemC's library has a main of its own that refers to it. Weak: a program may bring another.
+__attribute__((weak)) int sc_main(int, char**) { return 0; }

@@ -1,0 +1,58 @@
+// Many random programs, valid and faulty, on several devices under many memory profiles; the first divergence stops it.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "octile/cosim/compare.h"
+#include "octile/program/config.h"
+#include "octile/program/random_program.h"
+
+namespace octile::cosim {
+
+// Devices compared cycle by cycle; made once and used for every program.
+struct Contender {
+  std::string name;
+  std::unique_ptr<sim::CoreDevice> device;
+};
+
+struct CampaignOptions {
+  uint64_t programs = 100;
+  uint64_t first_seed = 1;
+  // Every so many programs is a faulty one, the causes in turn; 0: none.
+  uint64_t fault_every = 5;
+  uint64_t max_cycles = 20'000'000;
+  RandomProgramOptions program;
+};
+
+// What the programs reached.
+struct Coverage {
+  uint64_t programs = 0;
+  uint64_t cycles = 0;
+  uint64_t instructions = 0;
+  std::array<uint64_t, 64> opcodes{};
+  std::array<uint64_t, 16> faults{};
+  sim::ClassMatrix classes{};
+
+  // Opcodes, causes and classes that can occur and never did; empty: full coverage.
+  std::vector<std::string> Missing() const;
+  std::string Report() const;
+};
+
+// The job of a random program: regions one after the other in memory, unmapped ones beyond it, the memory profile drawn from the seed
+// (every fourth one is `base`).
+Job MakeJob(const RandomProgram& program, const sim::MemoryProfile& base, uint64_t seed);
+
+// Besides the comparison: a valid program ends without fault, a faulty one with the record it was made for, classes add up. The error
+// (kMismatch) says how to repeat the one program.
+Status RunCampaign(const ArchConfig& arch, const sim::MemoryProfile& base, std::vector<Contender>& contenders,
+                   const CampaignOptions& options, Coverage* coverage,
+                   const std::function<void(uint64_t done)>& progress = {});
+
+}  // namespace octile::cosim
