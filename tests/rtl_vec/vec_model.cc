@@ -1,0 +1,320 @@
+#include "vec_model.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+
+namespace octile::rtl_vec {
+namespace {
+
+constexpr int kWriteLatency = 24;
+constexpr int kDoneLatency = 28;
+
+int Code(uint8_t byte, bool is_signed) { return is_signed ? static_cast<int8_t>(byte) : byte; }
+int Min(bool is_signed) { return is_signed ? -128 : 0; }
+int Max(bool is_signed) { return is_signed ? 127 : 255; }
+int ClampCode(int value, int lo, int hi) { return std::min(std::max(value, lo), hi); }
+
+// N3, in fp32.
+int Requantize(int32_t acc, float m, int zy, bool is_signed) {
+  const float value = static_cast<float>(acc) * m;
+  const float lo = static_cast<float>(Min(is_signed) - zy),
+              hi = static_cast<float>(Max(is_signed) - zy);
+  return static_cast<int>(std::nearbyint(std::min(std::max(value, lo), hi))) + zy;
+}
+
+int Saturate(float value, bool is_signed) {
+  return static_cast<int>(std::nearbyint(
+      std::clamp(value, static_cast<float>(Min(is_signed)), static_cast<float>(Max(is_signed)))));
+}
+
+// A circular row pointer.
+struct Pointer {
+  int value;
+  int wrap;
+  int64_t* wraps;
+  void Add(int step) {
+    value += step;
+    if (wrap != 0 && value >= wrap) {
+      value -= wrap;
+      ++*wraps;
+    }
+    value &= 0xffff;
+  }
+};
+
+class Machine {
+ public:
+  Machine(const Config& config, const Parameters& parameters, std::vector<Vector>& buffer)
+      : config_(config), parameters_(parameters), buffer_(buffer) {}
+
+  Expected Run(const isa::Win& op);
+  Expected Run(const isa::Elt& op);
+  Expected Run(const isa::Pack& op);
+
+ private:
+  struct Claim {
+    int bank, banks;
+  };
+
+  // The read of cycle r is an access in r + 1; it sees the writes of earlier cycles.
+  Vector Read(int64_t r, int address, Claim claim, int priority,
+              std::map<int64_t, uint16_t>& reads) {
+    const uint16_t vector = address & 0xffff;
+    for (auto it = pending_.begin(); it != pending_.end() && it->first < r + 1;
+         it = pending_.erase(it)) {
+      if (!expected_.fault || it->first <= *expected_.fault) Apply(it->second);
+    }
+    reads[r + 1] = vector;
+    Check(r + 1, vector, claim, priority);
+    return vector < buffer_.size() ? buffer_[vector] : Vector(config_.n);
+  }
+  void Write(int64_t r, int address, Claim claim, const Vector& data) {
+    const uint16_t vector = address & 0xffff;
+    Check(r + 1, vector, claim, 2);
+    pending_[r + kWriteLatency] = {vector, data};
+    expected_.writes[r + kWriteLatency] = {vector, data};
+  }
+  void Check(int64_t cycle, uint16_t vector, Claim claim, int priority) {
+    const int bank = vector / config_.bank_depth;
+    if (bank >= claim.bank && bank <= claim.bank + claim.banks) return;
+    if (expected_.fault &&
+        (*expected_.fault < cycle || (*expected_.fault == cycle && priority_ < priority)))
+      return;
+    expected_.fault = cycle;
+    expected_.fault_address = vector;
+    priority_ = priority;
+  }
+  void Apply(const Event& event) {
+    if (event.address < buffer_.size()) buffer_[event.address] = event.data;
+  }
+  Expected Finish(int64_t read_cycles, int64_t done) {
+    expected_.read_cycles = read_cycles;
+    expected_.done = done;
+    if (expected_.fault) {
+      const int64_t last = *expected_.fault;
+      const auto cut = [last](auto& events) {
+        events.erase(events.upper_bound(last), events.end());
+      };
+      cut(expected_.reads_a);
+      cut(expected_.reads_b);
+      cut(expected_.writes);
+      cut(pending_);
+    }
+    for (const auto& [cycle, event] : pending_) Apply(event);
+    return std::move(expected_);
+  }
+  uint8_t Table(int code, bool use, int slot) const {
+    const auto byte = static_cast<uint8_t>(code);
+    return use ? parameters_.table[slot][byte] : byte;
+  }
+
+  const Config& config_;
+  const Parameters& parameters_;
+  std::vector<Vector>& buffer_;
+  std::map<int64_t, Event> pending_;
+  Expected expected_;
+  int priority_ = 0;
+};
+
+Expected Machine::Run(const isa::Win& op) {
+  const bool max_mode = op.mode == isa::WinMode::kMax;
+  const bool sum_mode = op.mode == isa::WinMode::kSum;
+  const int taps = op.kh * op.kw;
+  const int zx = Code(op.zx, op.x_signed), zw = Code(op.zw, op.w_signed),
+            zy = Code(op.zy, op.y_signed);
+  const bool y_signed = max_mode ? op.x_signed : op.y_signed;
+  const int lo = Code(op.lo, y_signed), hi = Code(op.hi, y_signed);
+  int64_t r = 0;
+  for (int block = 0; block < op.blocks; ++block) {
+    const int set = op.pset + (op.pset_shared ? 0 : block);
+    Pointer in_oy{op.in_row0, op.in_wrap, &expected_.wraps},
+        out_oy{op.out_row0, op.out_wrap, &expected_.wraps};
+    for (int oy = 0; oy < op.mh; ++oy) {
+      for (int ox = 0; ox < op.mw; ++ox) {
+        std::vector<uint32_t> acc(config_.n, 0);
+        std::vector<int> best(config_.n, Min(op.x_signed));
+        Pointer in_ky = in_oy;
+        for (int ky = 0; ky < op.kh; ++ky) {
+          for (int kx = 0; kx < op.kw; ++kx) {
+            ++r;
+            const int iy = op.iy0 + oy * op.stride_y + ky * op.dil_y,
+                      ix = op.ix0 + ox * op.stride_x + kx * op.dil_x;
+            if (iy < 0 || iy >= op.in_h || ix < 0 || ix >= op.in_w) {
+              ++expected_.padding_taps;
+              continue;
+            }
+            const Vector x = Read(r, op.in_addr + block * op.in_blk_stride + in_ky.value + ix,
+                                  {op.in_bank, op.in_banks}, 0, expected_.reads_a);
+            const int tap = ky * op.kw + kx;
+            for (int l = 0; l < config_.n; ++l) {
+              const int code = Code(x[l], op.x_signed);
+              best[l] = std::max(best[l], code);
+              int weight = 1;
+              if (!max_mode && !sum_mode) {
+                const uint32_t word =
+                    parameters_.weight[op.wrow + block * ((taps + 3) / 4) + tap / 4][l];
+                weight = Code(static_cast<uint8_t>(word >> (8 * (tap % 4))), op.w_signed) - zw;
+              }
+              acc[l] += static_cast<uint32_t>((code - zx) * weight);
+            }
+          }
+          in_ky.Add(op.in_ky_step);
+        }
+        Vector out(config_.n);
+        for (int l = 0; l < config_.n; ++l) {
+          int code = best[l];
+          if (!max_mode) {
+            acc[l] += static_cast<uint32_t>(parameters_.bias[set][l]);
+            code = Requantize(static_cast<int32_t>(acc[l]),
+                              std::bit_cast<float>(parameters_.mult[set][l]), zy, y_signed);
+          }
+          out[l] = Table(ClampCode(code, lo, hi), op.table, op.table_slot);
+        }
+        Write(r, op.out_addr + block * op.out_blk_stride + out_oy.value + ox,
+              {op.out_bank, op.out_banks}, out);
+      }
+      in_oy.Add(op.in_oy_step);
+      out_oy.Add(op.out_row_step);
+    }
+  }
+  return Finish(r, r + kDoneLatency);
+}
+
+Expected Machine::Run(const isa::Elt& op) {
+  const auto& constants = parameters_.constant[op.const_slot];
+  const float c0 = std::bit_cast<float>(constants[0]), c1 = std::bit_cast<float>(constants[1]),
+              c2 = std::bit_cast<float>(constants[2]);
+  const int za = Code(op.za, op.a_signed), zb = Code(op.zb, op.b_signed);
+  const int lo = Code(op.lo, op.out_signed), hi = Code(op.hi, op.out_signed);
+  int64_t r = 0;
+  for (int block = 0; block < op.blocks; ++block) {
+    Pointer a_row{op.a_row0, op.a_wrap, &expected_.wraps},
+        b_row{op.b_row0, op.b_wrap, &expected_.wraps},
+        out_row{op.out_row0, op.out_wrap, &expected_.wraps};
+    for (int y = 0; y < op.mh; ++y) {
+      for (int x = 0; x < op.mw; ++x) {
+        ++r;
+        const Vector a =
+            Read(r, op.a_addr + block * op.a_blk_stride + a_row.value + x * op.a_x_step,
+                 {op.in_bank, op.in_banks}, 0, expected_.reads_a);
+        Vector b(config_.n);
+        if (op.mode != isa::EltMode::kCopy) {
+          b = Read(r, op.b_addr + block * op.b_blk_stride + b_row.value + x * op.b_x_step,
+                   {op.b_bank, op.b_banks}, 1, expected_.reads_b);
+        }
+        Vector out(config_.n);
+        for (int l = 0; l < config_.n; ++l) {
+          const int ca = Code(a[l], op.a_signed), cb = Code(b[l], op.b_signed);
+          int code = ca;
+          if (op.mode == isa::EltMode::kAdd) {
+            const float inner = std::fma(static_cast<float>(cb), c1, c2);
+            code = ClampCode(Saturate(std::fma(static_cast<float>(ca), c0, inner), op.out_signed),
+                             lo, hi);
+          } else if (op.mode == isa::EltMode::kMul) {
+            const float product = static_cast<float>((ca - za) * (cb - zb)) * c0;
+            code = ClampCode(Saturate(product + c1, op.out_signed), lo, hi);
+          }
+          out[l] = Table(code, op.table, op.table_slot);
+        }
+        Write(r, op.out_addr + block * op.out_blk_stride + out_row.value + x * op.out_x_step,
+              {op.out_bank, op.out_banks}, out);
+      }
+      a_row.Add(op.a_row_step);
+      b_row.Add(op.b_row_step);
+      out_row.Add(op.out_row_step);
+    }
+  }
+  return Finish(r, r + kDoneLatency);
+}
+
+Expected Machine::Run(const isa::Pack& op) {
+  const int n = config_.n;
+  const int taps = op.kh * op.kw * op.planes;
+  const int64_t space = int64_t{1} << 16;  // vectors
+  const auto floor_div = [](int64_t a, int64_t b) { return a >= 0 ? a / b : -((-a + b - 1) / b); };
+  int64_t start = 1;  // first cycle of the window
+  struct Column {
+    int64_t cycle;
+    int address;
+    Vector data;
+  };
+  std::vector<Column> columns;  // of the window before
+  const auto generate = [&](int64_t upto) {
+    // Claims in the order of cycles: a column shares its cycle with a read at most, which goes
+    // first.
+    auto it = columns.begin();
+    for (; it != columns.end() && it->cycle <= upto; ++it)
+      Write(it->cycle, it->address, {op.out_bank, op.out_banks}, it->data);
+    columns.erase(columns.begin(), it);
+  };
+  for (int block = 0; block * n < taps; ++block) {
+    const int lanes = std::min(n, taps - block * n);
+    Pointer out_oy{op.out_row0, op.out_wrap, &expected_.wraps};
+    for (int oy = 0; oy < op.mh; ++oy) {
+      for (int x0 = 0; x0 < op.mw; x0 += n) {
+        const int cols = std::min(n, op.mw - x0);
+        std::vector<Column> next;
+        const int64_t length = std::max<int64_t>(lanes * (op.stride_x + 1), n);
+        for (int k = 0; k < cols; ++k) {
+          next.push_back({start + length + k,
+                          op.out_addr + block * op.out_blk_stride + out_oy.value + x0 + k,
+                          Vector(n, static_cast<uint8_t>(op.zx))});
+        }
+        for (int l = 0; l < lanes; ++l) {
+          const int index = block * n + l;
+          const int c = index % op.planes, kx = index / op.planes % op.kw,
+                    ky = index / op.planes / op.kw;
+          const int iy = op.iy0 + oy * op.stride_y + ky;
+          const int64_t plane = static_cast<int64_t>(n) * (op.in_addr + c * op.in_blk_stride) +
+                                (op.in_off + c * op.in_off_step) % n +
+                                static_cast<int64_t>(iy) * op.in_pitch;
+          const int64_t first =
+              plane + op.ix0 + x0 * op.stride_x + kx;  // byte of the group's first column
+          const int64_t vector0 = floor_div(first, n);
+          for (int j = 0; j <= op.stride_x; ++j) {
+            const int64_t r = start + l * (op.stride_x + 1) + j;
+            generate(r - 1);
+            // Bytes of the vector that belong to columns of the image.
+            const int64_t column0 = (vector0 + j) * n - plane;
+            if (iy < 0 || iy >= op.in_h || column0 + n <= 0 || column0 >= op.in_w) {
+              ++expected_.padding_taps;
+              continue;
+            }
+            const Vector data = Read(r, static_cast<int>((vector0 + j) & (space - 1)),
+                                     {op.in_bank, op.in_banks}, 0, expected_.reads_a);
+            for (int k = 0; k < cols; ++k) {
+              const int ix = op.ix0 + (x0 + k) * op.stride_x + kx;
+              const int64_t byte = plane + ix;
+              if (ix >= 0 && ix < op.in_w && floor_div(byte, n) == vector0 + j)
+                next[k].data[l] = data[byte - (vector0 + j) * n];
+            }
+          }
+        }
+        start += length;
+        generate(start);  // all of the window before: it had at most n columns
+        columns = std::move(next);
+      }
+      out_oy.Add(op.out_row_step);
+    }
+  }
+  generate(start + n);
+  return Finish(start - 1, start - 1 + n + kDoneLatency);
+}
+
+}  // namespace
+
+Parameters::Parameters(const Config& config)
+    : bias(config.psets, std::vector<int32_t>(config.n)),
+      mult(config.psets, std::vector<uint32_t>(config.n)),
+      weight(config.wrows, std::vector<uint32_t>(config.n)) {}
+
+Expected Run(const Config& config, const Parameters& parameters, const isa::Operation& op,
+             std::vector<Vector>& buffer) {
+  Machine machine(config, parameters, buffer);
+  if (const auto* win = std::get_if<isa::Win>(&op)) return machine.Run(*win);
+  if (const auto* elt = std::get_if<isa::Elt>(&op)) return machine.Run(*elt);
+  return machine.Run(std::get<isa::Pack>(op));
+}
+
+}  // namespace octile::rtl_vec
