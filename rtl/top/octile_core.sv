@@ -306,10 +306,24 @@ module octile_core #(
   logic [15:0]    exe_in_addr, exe_res_addr, exe_out_addr, exe_claim_addr;
   logic [8*N-1:0] exe_in_data, exe_res_data, exe_out_data;
   logic [31:0]    exe_out_index, exe_claim_index;
+  logic           vec_ready, vec_active, vec_done, vec_busy_unused, vec_class_active, vec_claim;
+  logic           vec_a_re, vec_b_re, vec_out_we;
+  logic [15:0]    vec_a_addr, vec_b_addr, vec_out_addr, vec_claim_addr;
+  logic [8*N-1:0] vec_a_data, vec_b_data, vec_out_data;
+  logic [31:0]    vec_out_index, vec_claim_index;
+
+  // A unit without work has no clock. Whatever starts something in it wakes it; what follows ends within a bounded time.
+  logic clk_exe, clk_vec;
+  oct_sleep #(.Hold(4 * N + 64)) u_exe_sleep (
+    .clk_i, .rst_ni, .wake_i(unit_issue[3] || exe_active || in_flight[3] || ring_we || prm_we || clear), .clk_o(clk_exe)
+  );
+  oct_sleep #(.Hold(4 * N + 64)) u_vec_sleep (
+    .clk_i, .rst_ni, .wake_i(unit_issue[4] || vec_active || prm_we || clear), .clk_o(clk_vec)
+  );
   oct_exe #(
     .N(N), .WeightRows(WeightRows), .RingTiles(RingTiles), .AccDepth(AccDepth), .PSets(PSets), .BankDepth(BankDepth)
   ) u_exe (
-    .clk_i, .rst_ni, .clear_i(clear), .freeze_i(freeze), .issue_i(unit_issue[3]), .instr_i(instr_exe),
+    .clk_i(clk_exe), .rst_ni, .clear_i(clear), .freeze_i(freeze), .issue_i(unit_issue[3]), .instr_i(instr_exe),
     .index_i(32'(head_index[3])), .ready_o(exe_ready), .active_o(exe_active), .done_o(exe_done),
     .busy_o(exe_busy_unused), .stuck_o(exe_stuck), .class_active_o(exe_class_active), .class_weight_o(exe_class_weight),
     .class_slot_o(exe_class_slot), .tile_start_o(tile_start), .claim_fault_o(exe_claim),
@@ -321,14 +335,9 @@ module octile_core #(
     .prm_beat_i(prm_beat), .prm_data_i(beat_data)
   );
 
-  logic           vec_ready, vec_active_unused, vec_done, vec_busy_unused, vec_class_active, vec_claim;
-  logic           vec_a_re, vec_b_re, vec_out_we;
-  logic [15:0]    vec_a_addr, vec_b_addr, vec_out_addr, vec_claim_addr;
-  logic [8*N-1:0] vec_a_data, vec_b_data, vec_out_data;
-  logic [31:0]    vec_out_index, vec_claim_index;
   oct_vec #(.N(N), .BankDepth(BankDepth), .PSets(PSets), .WRows(WRows)) u_vec (
-    .clk_i, .rst_ni, .clear_i(clear), .freeze_i(freeze), .issue_i(unit_issue[4]), .instr_i(instr_vec),
-    .index_i(32'(head_index[4])), .ready_o(vec_ready), .active_o(vec_active_unused), .done_o(vec_done),
+    .clk_i(clk_vec), .rst_ni, .clear_i(clear), .freeze_i(freeze), .issue_i(unit_issue[4]), .instr_i(instr_vec),
+    .index_i(32'(head_index[4])), .ready_o(vec_ready), .active_o(vec_active), .done_o(vec_done),
     .busy_o(vec_busy_unused), .class_active_o(vec_class_active), .claim_fault_o(vec_claim),
     .claim_addr_o(vec_claim_addr), .claim_index_o(vec_claim_index), .a_re_o(vec_a_re), .a_addr_o(vec_a_addr),
     .a_data_i(vec_a_data), .b_re_o(vec_b_re), .b_addr_o(vec_b_addr), .b_data_i(vec_b_data), .out_we_o(vec_out_we),
