@@ -236,6 +236,11 @@ Result<void> MockTransport::Write(uint32_t offset, uint32_t value, Deadline dead
   log_.push_back({'W', offset, value});
   const uint32_t status = registers_[regs::kStatus];
   const bool busy = (status & (regs::kStatusRunning.mask() | regs::kStatusResetting.mask())) != 0;
+  const auto refuse = [&] {
+    return Fail(Code::kInvalidArgument,
+                fmt::format("write of {:#x} to {}: bus error", value, info->name));
+  };
+  if (info->access == regs::Access::kRo || (info->locked && busy)) return refuse();
   if (offset == regs::kControl) {
     if (regs::kControlSoftReset.get(value) != 0) {
       for (const regs::RegisterInfo& r : regs::kRegisters)
@@ -246,6 +251,8 @@ Result<void> MockTransport::Write(uint32_t offset, uint32_t value, Deadline dead
                (status & (regs::kStatusIdle.mask() | regs::kStatusDone.mask())) != 0) {
       Start(Clock::now());
       Advance(Clock::now());
+    } else if (regs::kControlStart.get(value) != 0) {
+      return refuse();
     }
   } else if (offset == regs::kSnapshot) {
     uint64_t cycles = behavior_.cycles;
@@ -266,7 +273,7 @@ Result<void> MockTransport::Write(uint32_t offset, uint32_t value, Deadline dead
         registers_[regs::kProgramCount] > 0 ? registers_[regs::kProgramCount] - 1 : 0;
   } else if (info->access == regs::Access::kW1c) {
     registers_[offset] &= ~value;
-  } else if (info->access == regs::Access::kRw && !(info->locked && busy)) {
+  } else if (info->access == regs::Access::kRw) {
     registers_[offset] = value & info->mask;
   }
   changed_.notify_all();

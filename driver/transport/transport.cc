@@ -4,6 +4,7 @@
 #include <mutex>
 
 #include "transport/mock.h"
+#include "transport/process.h"
 
 namespace octile::driver {
 
@@ -20,7 +21,8 @@ namespace {
 
 struct Registry {
   std::mutex mutex;
-  std::vector<TransportBackend> backends{MockBackend()};
+  std::vector<TransportBackend> backends{MockBackend(), ProcessBackend("rtl"),
+                                         ProcessBackend("systemc"), SocketBackend()};
 };
 
 Registry& TheRegistry() {

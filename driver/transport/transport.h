@@ -57,7 +57,7 @@ class Transport {
   virtual std::span<uint8_t> memory() = 0;
 
   // Registers of the client page. All but the identification registers (below 0x40) only between Acquire and Release; kInvalidArgument
-  // otherwise, and for the supervisor page.
+  // otherwise, for the supervisor page, and where the bus answers with an error (docs/registers.md).
   virtual Result<uint32_t> Read(uint32_t offset, Deadline deadline) = 0;
   // Consecutive registers from `offset` on.
   virtual Result<void> ReadBlock(uint32_t offset, std::span<uint32_t> values, Deadline deadline);
@@ -93,7 +93,7 @@ struct TransportBackend {
 };
 
 // Adds a backend or replaces the one of the same name. The driver has mock, systemc, rtl and socket by itself; what hosts a platform in
-// process (sim/device/in_process.h) registers itself, so that the driver knows no simulator.
+// process (octile/device/in_process.h) registers itself, so that the driver knows no simulator.
 void RegisterBackend(TransportBackend backend);
 std::vector<TransportBackend> Backends();
 
