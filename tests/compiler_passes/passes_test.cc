@@ -1,0 +1,274 @@
+// Each pass on small graphs, and the property that matters: the reference computes the same codes before and after.
+#include <filesystem>
+#include <random>
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include "octile/frontend/importer.h"
+#include "octile/passes/passes.h"
+#include "octile/reference/reference.h"
+
+namespace octile::passes {
+namespace {
+
+// Builds graphs of 8-bit tensors of one shape.
+class GraphBuilder {
+ public:
+  ir::TensorId Input(const std::string& name) {
+    const ir::TensorId id = Tensor(name);
+    graph.inputs.push_back(id);
+    return id;
+  }
+  ir::TensorId Tensor(const std::string& name, Shape shape = {1, 3, 4, 5}) {
+    ir::TensorInfo info;
+    info.name = name;
+    info.dtype = DType::kS8;
+    info.shape = std::move(shape);
+    info.quant = ir::Quantization{0.05f, -3};
+    graph.tensors.push_back(info);
+    return static_cast<ir::TensorId>(graph.tensors.size() - 1);
+  }
+  ir::TensorId Scalar(const std::string& name, int8_t code) {
+    const ir::TensorId id = Tensor(name, {});
+    graph.tensor(id).constant = std::vector<uint8_t>{static_cast<uint8_t>(code)};
+    return id;
+  }
+  ir::TensorId Step(const std::string& name, ir::Op op, std::vector<ir::TensorId> inputs) {
+    const ir::TensorId out = Tensor(name);
+    graph.steps.push_back({name, std::move(op), std::move(inputs), out, {name}, ""});
+    return out;
+  }
+  void Output(ir::TensorId id) { graph.outputs.push_back({graph.tensor(id).name, id}); }
+
+  ir::Graph graph;
+};
+
+ir::Table RandomTable(std::mt19937& random) {
+  ir::Table table;
+  table.meaning = "random";
+  for (uint8_t& entry : table.entries) entry = static_cast<uint8_t>(random());
+  return table;
+}
+
+ir::Table Identity() {
+  ir::Table table;
+  table.meaning = "identity";
+  for (size_t i = 0; i < 256; ++i) table.entries[i] = static_cast<uint8_t>(i);
+  return table;
+}
+
+ir::Add SomeAdd() { return {0.7f, 1.3f, 1.5f, {-128, 127}}; }
+
+std::map<std::string, Tensor> RandomInputs(const ir::Graph& graph, uint32_t seed) {
+  std::mt19937 random(seed);
+  std::map<std::string, Tensor> inputs;
+  for (const ir::TensorId id : graph.inputs) {
+    const ir::TensorInfo& info = graph.tensor(id);
+    Tensor tensor(info.dtype, info.shape);
+    if (info.dtype == DType::kF32) {
+      for (float& value : tensor.data<float>()) value = std::uniform_real_distribution<float>(-3.0f, 3.0f)(random);
+    } else {
+      for (uint8_t& byte : tensor.bytes) byte = static_cast<uint8_t>(random());
+    }
+    inputs[info.name] = std::move(tensor);
+  }
+  return inputs;
+}
+
+// The reference on both graphs: every tensor that both compute is equal, and so are the outputs.
+void ExpectSameMeaning(const ir::Graph& before, const ir::Graph& after, uint32_t seed) {
+  const auto inputs = RandomInputs(before, seed);
+  const auto a = reference::Evaluate(before, inputs);
+  const auto b = reference::Evaluate(after, inputs);
+  ASSERT_TRUE(a) << a.error().message;
+  ASSERT_TRUE(b) << b.error().message;
+  std::map<ir::TensorId, const Tensor*> by_tensor;
+  for (size_t i = 0; i < before.steps.size(); ++i) by_tensor[before.steps[i].output] = &a->steps[i];
+  for (size_t i = 0; i < after.steps.size(); ++i) {
+    ASSERT_TRUE(by_tensor.contains(after.steps[i].output));
+    EXPECT_EQ(b->steps[i].bytes, by_tensor[after.steps[i].output]->bytes) << after.steps[i].name;
+  }
+  ASSERT_EQ(a->outputs.size(), b->outputs.size());
+  for (size_t i = 0; i < a->outputs.size(); ++i) EXPECT_EQ(a->outputs[i], b->outputs[i]);
+}
+
+TEST(DropIdentities, RemovesIdentityTablesButNotOutputs) {
+  std::mt19937 random(1);
+  GraphBuilder b;
+  const ir::TensorId x = b.Input("x");
+  const ir::TensorId same = b.Step("same", Identity(), {x});
+  const ir::TensorId y = b.Step("y", RandomTable(random), {same});
+  const ir::TensorId kept = b.Step("kept", Identity(), {y});
+  b.Output(kept);
+  ir::Graph graph = b.graph;
+  ASSERT_TRUE(*DropIdentities(graph));
+  ASSERT_EQ(graph.steps.size(), 2u);
+  EXPECT_EQ(graph.steps[0].inputs[0], x);
+  EXPECT_EQ(graph.steps[1].name, "kept");
+  ExpectSameMeaning(b.graph, graph, 2);
+  EXPECT_FALSE(*DropIdentities(graph));
+}
+
+TEST(DropIdentities, KeepsWhatTheHostReads) {
+  GraphBuilder b;
+  const ir::TensorId same = b.Step("same", Identity(), {b.Input("x")});
+  const ir::TensorId y = b.Step("y", Identity(), {same});
+  b.graph.steps.back().host_reason = "for the test";
+  b.Output(y);
+  ir::Graph graph = b.graph;
+  EXPECT_FALSE(*DropIdentities(graph));
+}
+
+TEST(OneCodeToTable, ScalarOperandsAndSquares) {
+  GraphBuilder b;
+  const ir::TensorId x = b.Input("x");
+  const ir::TensorId five = b.Scalar("five", 5);
+  const ir::TensorId shifted = b.Step("shifted", SomeAdd(), {x, five});
+  const ir::TensorId swapped = b.Step("swapped", SomeAdd(), {five, shifted});
+  const ir::TensorId square = b.Step("square", ir::Mul{0.03f, {-128, 127}}, {swapped, swapped});
+  const ir::TensorId two = b.Step("two", SomeAdd(), {square, x});
+  b.Output(two);
+  ir::Graph graph = b.graph;
+  ASSERT_TRUE(*OneCodeToTable(graph));
+  for (int i : {0, 1, 2}) EXPECT_TRUE(std::holds_alternative<ir::Table>(graph.steps[static_cast<size_t>(i)].op)) << i;
+  EXPECT_TRUE(std::holds_alternative<ir::Add>(graph.steps[3].op));
+  ExpectSameMeaning(b.graph, graph, 3);
+}
+
+TEST(MergeTables, ChainsBecomeOneUnlessSomeoneElseReads) {
+  std::mt19937 random(4);
+  GraphBuilder b;
+  ir::TensorId x = b.Input("x");
+  for (int i = 0; i < 4; ++i) x = b.Step(fmt::format("t{}", i), RandomTable(random), {x});
+  const ir::TensorId shared = x;
+  const ir::TensorId left = b.Step("left", RandomTable(random), {shared});
+  const ir::TensorId right = b.Step("right", RandomTable(random), {shared});
+  b.Output(left);
+  b.Output(right);
+  ir::Graph graph = b.graph;
+  ASSERT_TRUE(RunPasses(graph, DefaultPipeline()));
+  EXPECT_EQ(graph.steps.size(), 3u);  // the chain of four, and its two readers
+  ExpectSameMeaning(b.graph, graph, 5);
+}
+
+TEST(DropDeadSteps, KeepsOnlyWhatOutputsNeed) {
+  std::mt19937 random(6);
+  GraphBuilder b;
+  const ir::TensorId x = b.Input("x");
+  const ir::TensorId used = b.Step("used", RandomTable(random), {x});
+  const ir::TensorId dead = b.Step("dead", RandomTable(random), {x});
+  b.Step("deader", RandomTable(random), {dead});
+  b.Output(used);
+  ir::Graph graph = b.graph;
+  ASSERT_TRUE(*DropDeadSteps(graph));
+  ASSERT_EQ(graph.steps.size(), 1u);
+  EXPECT_EQ(graph.steps[0].name, "used");
+}
+
+// A convolution with 1x1 kernels over three channels.
+ir::Conv SmallConv(std::mt19937& random) {
+  ir::Conv conv;
+  conv.weights.dtype = DType::kS8;
+  for (int i = 0; i < 9; ++i) conv.weights.codes.push_back(static_cast<uint8_t>(random()));
+  conv.weights.zero_points.assign(3, 0);
+  conv.bias.assign(3, 7);
+  conv.multipliers.assign(3, 0.01f);
+  conv.kernel = {1, 1};
+  conv.clamp = {-128, 127};
+  return conv;
+}
+
+TEST(FuseSteps, ConvolutionTakesTableAndAdd) {
+  std::mt19937 random(7);
+  GraphBuilder b;
+  const ir::TensorId x = b.Input("x");
+  const ir::TensorId conv = b.Step("conv", SmallConv(random), {x});
+  const ir::TensorId table = b.Step("table", RandomTable(random), {conv});
+  const ir::TensorId add = b.Step("add", SomeAdd(), {x, table});
+  b.Output(add);
+  const std::vector<FusedStep> groups = FuseSteps(b.graph);
+  ASSERT_EQ(groups.size(), 1u);
+  EXPECT_EQ(groups[0].main, 0);
+  EXPECT_EQ(groups[0].table, 1);
+  EXPECT_EQ(groups[0].residual, 2);
+  EXPECT_EQ(groups[0].output, add);
+}
+
+TEST(FuseSteps, NotWhenTheValueBetweenIsVisible) {
+  std::mt19937 random(8);
+  GraphBuilder b;
+  const ir::TensorId x = b.Input("x");
+  const ir::TensorId conv = b.Step("conv", SmallConv(random), {x});
+  const ir::TensorId add = b.Step("add", SomeAdd(), {x, conv});
+  b.Output(add);
+  b.Output(conv);
+  EXPECT_EQ(FuseSteps(b.graph).size(), 2u);
+}
+
+TEST(FuseSteps, TheOtherOperandMustExistBefore) {
+  std::mt19937 random(9);
+  GraphBuilder b;
+  const ir::TensorId x = b.Input("x");
+  const ir::TensorId first = b.Step("first", SmallConv(random), {x});
+  const ir::TensorId second = b.Step("second", SmallConv(random), {x});
+  b.Output(b.Step("add", SomeAdd(), {first, second}));
+  const std::vector<FusedStep> groups = FuseSteps(b.graph);
+  ASSERT_EQ(groups.size(), 2u);
+  EXPECT_EQ(groups[0].residual, -1);  // `second` is not computed yet when `first` runs
+  EXPECT_EQ(groups[1].residual, 2);
+}
+
+TEST(Pipeline, KeepsTheMeaningOfEveryShippedModel) {
+  int models = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(OCTILE_MODELS)) {
+    if (entry.path().extension() != ".onnx") continue;
+    ++models;
+    const auto imported = frontend::ImportFile(entry.path());
+    ASSERT_TRUE(imported) << imported.error().message;
+    ir::Graph graph = imported->graph;
+    const Status done = RunPasses(graph, DefaultPipeline());
+    ASSERT_TRUE(done) << done.error().message;
+    ExpectSameMeaning(imported->graph, graph, 10);
+  }
+  EXPECT_GE(models, 8);
+}
+
+TEST(Pipeline, KeepsTheMeaningOfRandomGraphs) {
+  for (uint32_t seed = 1; seed <= 200; ++seed) {
+    std::mt19937 random(seed);
+    GraphBuilder b;
+    std::vector<ir::TensorId> values = {b.Input("x"), b.Input("z")};
+    const auto any = [&] { return values[random() % values.size()]; };
+    const int steps = 3 + static_cast<int>(random() % 12);
+    for (int i = 0; i < steps; ++i) {
+      const std::string name = fmt::format("s{}", i);
+      switch (random() % 6) {
+        case 0: values.push_back(b.Step(name, Identity(), {any()})); break;
+        case 1: values.push_back(b.Step(name, SomeAdd(), {any(), any()})); break;
+        case 2: values.push_back(b.Step(name, ir::Mul{0.02f, {-128, 127}}, {any(), any()})); break;
+        case 3: values.push_back(b.Step(name, SomeAdd(), {any(), b.Scalar(name + "c", static_cast<int8_t>(random()))})); break;
+        case 4: values.push_back(b.Step(name, SmallConv(random), {any()})); break;
+        default: values.push_back(b.Step(name, RandomTable(random), {any()}));
+      }
+    }
+    b.Output(values.back());
+    if (random() % 2 == 0) b.Output(values[values.size() - 2]);
+    ASSERT_TRUE(ir::Verify(b.graph)) << "seed " << seed;
+    ir::Graph graph = b.graph;
+    const Status done = RunPasses(graph, DefaultPipeline());
+    ASSERT_TRUE(done) << "seed " << seed << ": " << done.error().message;
+    ExpectSameMeaning(b.graph, graph, seed);
+    // Every step of the result is in exactly one group.
+    std::vector<int> seen(graph.steps.size(), 0);
+    for (const FusedStep& group : FuseSteps(graph)) {
+      for (const int index : {group.main, group.table, group.residual}) {
+        if (index >= 0) ++seen[static_cast<size_t>(index)];
+      }
+    }
+    EXPECT_EQ(std::count(seen.begin(), seen.end(), 1), static_cast<std::ptrdiff_t>(seen.size())) << "seed " << seed;
+  }
+}
+
+}  // namespace
+}  // namespace octile::passes
