@@ -43,6 +43,8 @@ Expected<Outcome> RunJob(sim::CoreDevice& device, const std::string& name, const
     if (!device.WriteRegister(offset, value) && failed.empty())
       failed = fmt::format("{}: writing {:#x} to register {:#x} failed", name, value, offset);
   };
+  // With the line low, Run waits for the end of the reset.
+  set(regs::kIrqEnable, 0);
   set(regs::kControl, regs::kControlSoftReset.mask());
   device.Run(kResetCycles);
   set(regs::kIrqStatus, 3);
