@@ -1,9 +1,9 @@
 #include "octile/program/assembler.h"
 
-#include <random>
-
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
+#include <random>
 
 namespace octile {
 namespace {
@@ -14,7 +14,8 @@ TEST(Assembler, ReadsFieldsNamesAndComments) {
   const auto program = Assemble(
       "# a comment\n\n"
       "  ldw tiles=4 region=1 offset=0x400 w_signed signal0=2   # trailing\r\n"
-      "WIN mode=MAX wait0=0 wait1=31 in_h=2 in_w=2 iy0=-1 ix0=-0x8000 kh=1 kw=1 stride_y=1 stride_x=1 dil_y=1 dil_x=1 mh=1 mw=1 blocks=1\n"
+      "WIN mode=MAX wait0=0 wait1=31 in_h=2 in_w=2 iy0=-1 ix0=-0x8000 kh=1 kw=1 stride_y=1 "
+      "stride_x=1 dil_y=1 dil_x=1 mh=1 mw=1 blocks=1\n"
       "sync queue=VEC\n"
       "end");
   ASSERT_TRUE(program) << program.error().message;
@@ -73,7 +74,8 @@ TEST(Assembler, PrintingAndReadingGivesTheSameBits) {
       isa::Instruction i;
       isa::SetField(i, format.fields[0], static_cast<int>(format.opcode));
       for (const isa::FieldInfo& field : format.fields.subspan(1))
-        if (random() % 3 != 0) isa::SetField(i, field, static_cast<int64_t>(random() >> random() % 64));
+        if (random() % 3 != 0)
+          isa::SetField(i, field, static_cast<int64_t>(random() >> random() % 64));
       program.push_back(i);
     }
     isa::Instruction noise;
@@ -88,7 +90,8 @@ TEST(Assembler, PrintingAndReadingGivesTheSameBits) {
 
 TEST(Assembler, TextIsStable) {
   const std::string text =
-      "lda fence layer=7 wait0=3 signal1=0 region=2 offset=0x100 n0=4 n1=3 n2=2 buf_addr=5 buf_bank=1\n"
+      "lda fence layer=7 wait0=3 signal1=0 region=2 offset=0x100 n0=4 n1=3 n2=2 buf_addr=5 "
+      "buf_bank=1\n"
       "elt mh=1 mw=1 blocks=1 out_x_step=1 mode=COPY\n"
       "sync wait0=off:4 queue=PRM\n"
       ".words 0x3f 0x0 0x0 0x0 0x0 0x0 0x0 0x1\n"

@@ -1,13 +1,13 @@
 #include "octile/program/config.h"
 
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
 #include <array>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
-
-#include <fmt/format.h>
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
 
 namespace octile {
 namespace {
@@ -15,7 +15,8 @@ namespace {
 using testing::HasSubstr;
 
 constexpr std::string_view kArch =
-    "arch: {n: 16, weight_rows: 4, ring_tiles: 256, acc_depth: 1024, banks: 24, bank_depth: 1024, psets: 128, wrows: 256, read_bursts: 32, "
+    "arch: {n: 16, weight_rows: 4, ring_tiles: 256, acc_depth: 1024, banks: 24, bank_depth: 1024, "
+    "psets: 128, wrows: 256, read_bursts: 32, "
     "write_bursts: 8}\n";
 
 std::string Replaced(std::string_view from, std::string_view to) {
@@ -72,7 +73,8 @@ TEST(Config, FileGivesTheSameAsTheName) {
 }
 
 TEST(Config, ErrorsNameFieldAndValue) {
-  EXPECT_THAT(LoadConfig("huge").error().message, HasSubstr("no configuration 'huge'; there are tiny, small, base, large"));
+  EXPECT_THAT(LoadConfig("huge").error().message,
+              HasSubstr("no configuration 'huge'; there are tiny, small, base, large"));
   EXPECT_THAT(LoadConfig("/nonexistent.yml").error().message, HasSubstr("/nonexistent.yml"));
   EXPECT_THAT(LoadConfig("/dev/zero.yml").error().message, HasSubstr("cannot read"));
   ExpectError("", "expected a map");
@@ -92,27 +94,38 @@ TEST(Config, ErrorsNameFieldAndValue) {
   ExpectError(Replaced("weight_rows: 4", "weight_rows: 32"), "'weight_rows' = 32 is above n = 16");
   ExpectError(Replaced("banks: 24", "banks: 33"), "'banks' = 33 is outside 1..32");
   ExpectError(Replaced("bank_depth: 1024", "bank_depth: 4096"), "98304 vectors");
-  ExpectError(std::string(kArch) + "platform: {read_latency: 0}\n", "'read_latency' = 0 is outside 1..65535");
-  ExpectError(std::string(kArch) + "platform: {refresh_period: 10, refresh_cycles: 10}\n", "refresh_cycles = 10 is not below");
+  ExpectError(std::string(kArch) + "platform: {read_latency: 0}\n",
+              "'read_latency' = 0 is outside 1..65535");
+  ExpectError(std::string(kArch) + "platform: {refresh_period: 10, refresh_cycles: 10}\n",
+              "refresh_cycles = 10 is not below");
   ExpectError(std::string(kArch) + "platform: {speed: 3}\n", "no field 'speed'");
-  ExpectError(std::string(kArch) + "platform: {seed: 18446744073709551616}\n", "is not a non-negative number");
+  ExpectError(std::string(kArch) + "platform: {seed: 18446744073709551616}\n",
+              "is not a non-negative number");
 }
 
-// Verilated builds get their parameters from generate.py; programs carry the hash that C++ computes.
+// Verilated builds get their parameters from generate.py; programs carry the hash that C++
+// computes.
 TEST(Config, HashOfTheGeneratorIsTheSame) {
   for (const auto& name : ConfigNames()) {
     const auto arch = LoadConfig(name)->arch;
-    const std::string flags = Output(std::string(OCTILE_PYTHON) + " " + OCTILE_SOURCE_DIR + "/rtl/spec/generate.py --verilator-params " + name);
+    const std::string flags = Output(std::string(OCTILE_PYTHON) + " " + OCTILE_SOURCE_DIR +
+                                     "/rtl/spec/generate.py --verilator-params " + name);
     EXPECT_THAT(flags, HasSubstr(fmt::format("-GArchHash=64'h{:016x}\n", ArchHash(arch))));
-    EXPECT_THAT(flags, HasSubstr(fmt::format("-GN={}\n-GWeightRows={}\n-GRingTiles={}\n-GAccDepth={}\n-GBanks={}\n-GBankDepth={}\n-GPSets={}\n-GWRows={}\n", arch.n,
-                                             arch.weight_rows, arch.ring_tiles, arch.acc_depth, arch.banks, arch.bank_depth, arch.psets, arch.wrows)));
+    EXPECT_THAT(flags,
+                HasSubstr(fmt::format("-GN={}\n-GWeightRows={}\n-GRingTiles={}\n-GAccDepth={}\n-"
+                                      "GBanks={}\n-GBankDepth={}\n-GPSets={}\n-GWRows={}\n",
+                                      arch.n, arch.weight_rows, arch.ring_tiles, arch.acc_depth,
+                                      arch.banks, arch.bank_depth, arch.psets, arch.wrows)));
   }
 }
 
 TEST(Config, HashDependsOnEveryArchitecturalField) {
   const ArchConfig base;
-  int ArchConfig::*const fields[] = {&ArchConfig::n,          &ArchConfig::weight_rows, &ArchConfig::ring_tiles, &ArchConfig::acc_depth,  &ArchConfig::banks,
-                                     &ArchConfig::bank_depth, &ArchConfig::psets,       &ArchConfig::wrows,      &ArchConfig::read_bursts, &ArchConfig::write_bursts};
+  int ArchConfig::*const fields[] = {&ArchConfig::n,           &ArchConfig::weight_rows,
+                                     &ArchConfig::ring_tiles,  &ArchConfig::acc_depth,
+                                     &ArchConfig::banks,       &ArchConfig::bank_depth,
+                                     &ArchConfig::psets,       &ArchConfig::wrows,
+                                     &ArchConfig::read_bursts, &ArchConfig::write_bursts};
   for (auto field : fields) {
     ArchConfig other = base;
     other.*field *= 2;
@@ -124,7 +137,8 @@ TEST(Config, PlatformFieldsByName) {
   PlatformConfig platform;
   ASSERT_TRUE(SetPlatformField(platform, "jitter", "7"));
   EXPECT_EQ(platform.jitter, 7);
-  EXPECT_THAT(PlatformText(platform), HasSubstr("read_latency=100 write_latency=50 beat_interval=1"));
+  EXPECT_THAT(PlatformText(platform),
+              HasSubstr("read_latency=100 write_latency=50 beat_interval=1"));
   EXPECT_THAT(PlatformText(platform), HasSubstr("jitter=7"));
   EXPECT_FALSE(SetPlatformField(platform, "jitter", "70000"));
   EXPECT_FALSE(SetPlatformField(platform, "jitter", ""));

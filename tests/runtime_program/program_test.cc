@@ -1,12 +1,12 @@
 #include "octile/program/program.h"
 
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <boost/crc.hpp>
 #include <filesystem>
 #include <fstream>
 #include <random>
-
-#include <boost/crc.hpp>
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
 
 #include "octile/program/assembler.h"
 #include "octile/program/verifier.h"
@@ -43,9 +43,20 @@ Program Example() {
   t.columns = 2;
   t.block_pitch = 32;
   p.tensors = {t};
-  p.plan = {{PlanKind::kEdge, 0, 0, {0}, "quantize", "", {"x"}, {"input"}}, {PlanKind::kDevice, 0, 3, {1, 2}, "job", "", {"input"}, {"output"}}};
+  p.plan = {{PlanKind::kEdge, 0, 0, {0}, "quantize", "", {"x"}, {"input"}},
+            {PlanKind::kDevice, 0, 3, {1, 2}, "job", "", {"input"}, {"output"}}};
   p.layers = {{"load", {"n1"}, {0}, 0, 10}, {"store", {"n2", "n3"}, {1, 2}, 12345678901, 20}};
-  p.observations = {{.instruction = 1, .step = 2, .tensor = 5, .block = 1, .blocks = 2, .y0 = 3, .x0 = 4, .rows = 5, .columns = 6, .channels = 20, .raw = true}};
+  p.observations = {{.instruction = 1,
+                     .step = 2,
+                     .tensor = 5,
+                     .block = 1,
+                     .blocks = 2,
+                     .y0 = 3,
+                     .x0 = 4,
+                     .rows = 5,
+                     .columns = 6,
+                     .channels = 20,
+                     .raw = true}};
   p.estimated_cycles = 30;
   p.graph = {9, 8, 7};
   return p;
@@ -62,7 +73,8 @@ void Seal(std::vector<uint8_t>* bytes) {
   boost::crc_32_type crc;
   crc.process_bytes(bytes->data() + 64, bytes->size() - 64);
   for (int i = 0; i < 4; ++i) (*bytes)[12 + i] = static_cast<uint8_t>(crc.checksum() >> (8 * i));
-  for (int i = 0; i < 8; ++i) (*bytes)[16 + i] = static_cast<uint8_t>((bytes->size() - 64) >> (8 * i));
+  for (int i = 0; i < 8; ++i)
+    (*bytes)[16 + i] = static_cast<uint8_t>((bytes->size() - 64) >> (8 * i));
 }
 
 void ExpectError(std::span<const uint8_t> bytes, std::string_view message) {
@@ -100,7 +112,8 @@ TEST(Program, DamageIsNoticed) {
   const auto bytes = Bytes(Example());
   ExpectError({}, "0 bytes are too few");
   ExpectError(std::span(bytes).first(63), "too few");
-  for (const size_t size : {size_t{64}, bytes.size() / 2, bytes.size() - 1}) ExpectError(std::span(bytes).first(size), "truncated or overlong");
+  for (const size_t size : {size_t{64}, bytes.size() / 2, bytes.size() - 1})
+    ExpectError(std::span(bytes).first(size), "truncated or overlong");
   auto longer = bytes;
   longer.push_back(0);
   ExpectError(longer, "truncated or overlong");
@@ -128,7 +141,8 @@ TEST(Program, HostileBodies) {
   int parsed = 0;
   for (int round = 0; round < 3000; ++round) {
     auto hostile = bytes;
-    for (int k = 1 + static_cast<int>(random() % 4); k > 0; --k) hostile[64 + random() % (hostile.size() - 64)] = static_cast<uint8_t>(random());
+    for (int k = 1 + static_cast<int>(random() % 4); k > 0; --k)
+      hostile[64 + random() % (hostile.size() - 64)] = static_cast<uint8_t>(random());
     if (random() % 4 == 0) hostile.resize(64 + random() % (hostile.size() - 64));
     Seal(&hostile);
     const auto p = ParseProgram(hostile, "x");
@@ -148,7 +162,8 @@ TEST(Program, RefusesOtherVersionsAndArchitectures) {
   Program p = Example();
   p.isa_version = 2 << 16 | 5;
   ExpectError(Bytes(p), "made for ISA version 2.5, this Octile has 1.0");
-  // A hash that does not belong to the architecture: change one architectural field behind the hash.
+  // A hash that does not belong to the architecture: change one architectural field behind the
+  // hash.
   auto bytes = Bytes(Example());
   const uint8_t banks[] = {0x28, 24};  // Arch.banks = 24
   auto at = std::search(bytes.begin() + 64, bytes.end(), std::begin(banks), std::end(banks));
@@ -235,7 +250,7 @@ TEST(TensorDescriptor, AddressesAndExtent) {
   t.channels = 20;
   t.rows = 3;
   t.columns = 5;
-  t.row_pitch = 96;      // 5 vectors of 16 bytes and one spare
+  t.row_pitch = 96;  // 5 vectors of 16 bytes and one spare
   t.block_pitch = 300;
   t.image_pitch = 1000;
   EXPECT_EQ(t.address(16, 0, 0, 0, 0), 100u);

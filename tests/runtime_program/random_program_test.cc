@@ -1,13 +1,13 @@
 #include "octile/program/random_program.h"
 
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
 #include <algorithm>
 #include <map>
 #include <set>
 #include <string>
-
-#include <fmt/format.h>
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
 
 #include "octile/program/access.h"
 #include "octile/program/assembler.h"
@@ -42,7 +42,9 @@ TEST_P(RandomPrograms, AreValidAndWellFormed) {
     }
     const auto& code = p.regions[static_cast<size_t>(p.program_region)].data;
     ASSERT_EQ(code.size(), p.program_offset + p.instructions.size() * 64);
-    EXPECT_EQ(std::memcmp(code.data() + p.program_offset, p.instructions.data(), p.instructions.size() * 64), 0);
+    EXPECT_EQ(std::memcmp(code.data() + p.program_offset, p.instructions.data(),
+                          p.instructions.size() * 64),
+              0);
   }
   // The generator builds validity in; the verifier should have little left to refuse.
   EXPECT_LT(attempts, 225) << "of 150";
@@ -77,8 +79,10 @@ TEST_P(RandomPrograms, CoverTheInstructionSet) {
       const isa::FormatInfo& format = *isa::FindFormat(isa::OpcodeBits(i));
       for (const isa::FieldInfo& field : format.fields) {
         const int64_t value = isa::GetField(i, field);
-        if (field.width == 1 || field.names.size() > 0) ++seen[fmt::format("{}.{}={}", format.name, field.name, value)];
-        if (field.name.ends_with("wrap") && value != 0) ++seen[fmt::format("{}.{}", format.name, field.name)];
+        if (field.width == 1 || field.names.size() > 0)
+          ++seen[fmt::format("{}.{}={}", format.name, field.name, value)];
+        if (field.name.ends_with("wrap") && value != 0)
+          ++seen[fmt::format("{}.{}", format.name, field.name)];
         if (field.is_signed && value < 0) ++seen[fmt::format("{}.{}<0", format.name, field.name)];
       }
       const isa::Header h = isa::DecodeHeader(i);
@@ -92,17 +96,22 @@ TEST_P(RandomPrograms, CoverTheInstructionSet) {
         if (!o->init && o->emit) ++seen["split sum"];
         if (o->emit && o->residual && o->table) ++seen["table and residual"];
       }
-      if (const auto* o = std::get_if<isa::Elt>(&op); o && o->out_addr == o->a_addr && o->out_row0 == o->a_row0) ++seen["in place"];
+      if (const auto* o = std::get_if<isa::Elt>(&op);
+          o && o->out_addr == o->a_addr && o->out_row0 == o->a_row0)
+        ++seen["in place"];
     }
   }
   for (const isa::FormatInfo& format : isa::Formats()) {
     const std::string name(format.name);
     for (const isa::FieldInfo& field : format.fields) {
-      if (field.width == 1 && !(name == "END" || (field.name == "fence" && (name == "LDP" || name == "SYNC")))) {
+      if (field.width == 1 &&
+          !(name == "END" || (field.name == "fence" && (name == "LDP" || name == "SYNC")))) {
         EXPECT_GT(seen[fmt::format("{}.{}=0", name, field.name)], 0) << name << "." << field.name;
         EXPECT_GT(seen[fmt::format("{}.{}=1", name, field.name)], 0) << name << "." << field.name;
       }
-      for (const isa::EnumName& e : field.names) EXPECT_GT(seen[fmt::format("{}.{}={}", name, field.name, e.value)], 0) << name << "." << e.name;
+      for (const isa::EnumName& e : field.names)
+        EXPECT_GT(seen[fmt::format("{}.{}={}", name, field.name, e.value)], 0)
+            << name << "." << e.name;
       if (field.name.ends_with("wrap")) {
         EXPECT_GT(seen[fmt::format("{}.{}", name, field.name)], 0) << name << "." << field.name;
       }
@@ -111,7 +120,9 @@ TEST_P(RandomPrograms, CoverTheInstructionSet) {
       }
     }
   }
-  for (const char* what : {"weights behind their MMA", "split sum", "table and residual", "in place"}) EXPECT_GT(seen[what], 0) << what;
+  for (const char* what :
+       {"weights behind their MMA", "split sum", "table and residual", "in place"})
+    EXPECT_GT(seen[what], 0) << what;
   // Every queue waits for every other one.
   EXPECT_EQ(waits.size(), 30u);
   fmt::print("{}: {} instructions in 400 programs\n", GetParam(), instructions);
@@ -120,9 +131,14 @@ TEST_P(RandomPrograms, CoverTheInstructionSet) {
 // The verifier blames the instruction that the fault record will name.
 TEST_P(RandomPrograms, FaultyOnesOffendWhereExpected) {
   const std::map<isa::Fault, ViolationKind> kinds = {
-      {isa::Fault::kIllegal, ViolationKind::kIllegal}, {isa::Fault::kOperand, ViolationKind::kOperand},     {isa::Fault::kRegion, ViolationKind::kRegion},
-      {isa::Fault::kClaim, ViolationKind::kClaim},     {isa::Fault::kConflict, ViolationKind::kConflict},   {isa::Fault::kSemaphore, ViolationKind::kSemaphore},
-      {isa::Fault::kDeadlock, ViolationKind::kDeadlock}, {isa::Fault::kFetchEnd, ViolationKind::kEnd}};
+      {isa::Fault::kIllegal, ViolationKind::kIllegal},
+      {isa::Fault::kOperand, ViolationKind::kOperand},
+      {isa::Fault::kRegion, ViolationKind::kRegion},
+      {isa::Fault::kClaim, ViolationKind::kClaim},
+      {isa::Fault::kConflict, ViolationKind::kConflict},
+      {isa::Fault::kSemaphore, ViolationKind::kSemaphore},
+      {isa::Fault::kDeadlock, ViolationKind::kDeadlock},
+      {isa::Fault::kFetchEnd, ViolationKind::kEnd}};
   for (int cause = 1; cause <= 11; ++cause) {
     const auto fault = static_cast<isa::Fault>(cause);
     for (uint64_t seed = 0; seed < 40; ++seed) {
@@ -141,12 +157,14 @@ TEST_P(RandomPrograms, FaultyOnesOffendWhereExpected) {
         continue;
       }
       ASSERT_TRUE(violation) << isa::FaultName(fault) << " seed " << seed;
-      EXPECT_EQ(ViolationKindName(violation->kind), ViolationKindName(kinds.at(fault))) << isa::FaultName(fault) << " seed " << seed << ": " << violation->message;
+      EXPECT_EQ(ViolationKindName(violation->kind), ViolationKindName(kinds.at(fault)))
+          << isa::FaultName(fault) << " seed " << seed << ": " << violation->message;
       if (fault == isa::Fault::kFetchEnd) {
         EXPECT_EQ(p.fault->instruction, static_cast<int64_t>(p.instructions.size()));
         continue;
       }
-      EXPECT_EQ(violation->instruction, p.fault->instruction) << isa::FaultName(fault) << " seed " << seed << ": " << violation->message;
+      EXPECT_EQ(violation->instruction, p.fault->instruction)
+          << isa::FaultName(fault) << " seed " << seed << ": " << violation->message;
       if (fault == isa::Fault::kConflict) {
         EXPECT_EQ(violation->other, p.fault->instruction2);
       }
@@ -157,8 +175,8 @@ TEST_P(RandomPrograms, FaultyOnesOffendWhereExpected) {
   }
 }
 
-// Taking one wait, fence or instruction away from a valid program often breaks it; whatever the verifier says, it says
-// something, and quickly.
+// Taking one wait, fence or instruction away from a valid program often breaks it; whatever the
+// verifier says, it says something, and quickly.
 TEST_P(RandomPrograms, DamagedOnesAreJudged) {
   int refused = 0;
   for (uint64_t seed = 0; seed < 60; ++seed) {
@@ -176,7 +194,9 @@ TEST_P(RandomPrograms, DamagedOnesAreJudged) {
   EXPECT_GT(refused, 40);
 }
 
-INSTANTIATE_TEST_SUITE_P(Configurations, RandomPrograms, testing::Values("tiny", "small", "base", "large"), [](const auto& info) { return info.param; });
+INSTANTIATE_TEST_SUITE_P(Configurations, RandomPrograms,
+                         testing::Values("tiny", "small", "base", "large"),
+                         [](const auto& info) { return info.param; });
 
 }  // namespace
 }  // namespace octile

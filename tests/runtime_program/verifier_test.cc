@@ -1,13 +1,13 @@
-// Each test is a small program in assembler text and what the verifier must say about it. Configuration `tiny`: N = 4,
-// 8 banks of 512 vectors, ring of 64 tiles.
+// Each test is a small program in assembler text and what the verifier must say about it.
+// Configuration `tiny`: N = 4, 8 banks of 512 vectors, ring of 64 tiles.
 #include "octile/program/verifier.h"
-
-#include <chrono>
-#include <string>
 
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
+#include <chrono>
+#include <string>
 
 #include "octile/program/assembler.h"
 
@@ -20,8 +20,11 @@ ArchConfig Tiny() { return LoadConfig("tiny")->arch; }
 
 // Region 0: instructions, 1: constants, 2: inputs, 3: outputs, 4: scratch.
 std::vector<MemoryExtent> Regions() {
-  return {{1 << 16, false, false, true}, {1 << 16, true, false, false}, {1 << 16, true, false, false},
-          {1 << 16, false, true, false}, {1 << 16, true, true, false}};
+  return {{1 << 16, false, false, true},
+          {1 << 16, true, false, false},
+          {1 << 16, true, false, false},
+          {1 << 16, false, true, false},
+          {1 << 16, true, true, false}};
 }
 
 std::optional<Violation> Check(std::string_view text) {
@@ -38,7 +41,8 @@ void ExpectValid(std::string_view text) {
   EXPECT_FALSE(v) << v->message;
 }
 
-void ExpectViolation(std::string_view text, ViolationKind kind, int64_t instruction, int64_t other = -1, std::string_view message = "") {
+void ExpectViolation(std::string_view text, ViolationKind kind, int64_t instruction,
+                     int64_t other = -1, std::string_view message = "") {
   const auto v = Check(text);
   ASSERT_TRUE(v) << "valid:\n" << text;
   EXPECT_EQ(ViolationKindName(v->kind), ViolationKindName(kind)) << v->message;
@@ -51,10 +55,12 @@ void ExpectViolation(std::string_view text, ViolationKind kind, int64_t instruct
 constexpr std::string_view kLoad = "lda region=2 n0=16 n1=1 n2=1 buf_addr=0 buf_bank=0 {}\n";
 // A 1 x 1 convolution of it into bank 1.
 constexpr std::string_view kMma =
-    "mma in_addr=0 in_oy_step=4 in_h=4 in_w=4 kh=1 kw=1 stride_y=1 stride_x=1 dil_y=1 dil_x=1 mh=4 mw=4 blocks=1 "
+    "mma in_addr=0 in_oy_step=4 in_h=4 in_w=4 kh=1 kw=1 stride_y=1 stride_x=1 dil_y=1 dil_x=1 mh=4 "
+    "mw=4 blocks=1 "
     "out_addr=512 out_row_step=4 in_bank=0 out_bank=1 lo=0 hi=255 init emit {}\n";
 constexpr std::string_view kCopy =
-    "elt mode=COPY mh=1 mw=16 blocks=1 a_addr={} a_x_step=1 out_addr={} out_x_step=1 in_bank={} out_bank={} {}\n";
+    "elt mode=COPY mh=1 mw=16 blocks=1 a_addr={} a_x_step=1 out_addr={} out_x_step=1 in_bank={} "
+    "out_bank={} {}\n";
 
 std::string Load(std::string_view extra) { return fmt::format(fmt::runtime(kLoad), extra); }
 std::string Mma(std::string_view extra) { return fmt::format(fmt::runtime(kMma), extra); }
@@ -62,13 +68,14 @@ std::string Copy(int from, int to, std::string_view extra) {
   return fmt::format(fmt::runtime(kCopy), from, to, from / 512, to / 512, extra);
 }
 std::string Store(int from, std::string_view extra) {
-  return fmt::format("sta region=3 n0=16 n1=1 n2=1 buf_addr={} buf_bank={} {}\n", from, from / 512, extra);
+  return fmt::format("sta region=3 n0=16 n1=1 n2=1 buf_addr={} buf_bank={} {}\n", from, from / 512,
+                     extra);
 }
 constexpr std::string_view kParameters = "ldp region=1 target=EXE_SET index=0 count=1 signal0=0\n";
 
 std::string Convolution() {
-  return std::string(kParameters) + "ldw region=1 offset=1024 tiles=1\n" + Load("signal0=1") + Mma("wait0=0 wait1=1 signal0=2") +
-         Store(512, "wait0=2") + "end\n";
+  return std::string(kParameters) + "ldw region=1 offset=1024 tiles=1\n" + Load("signal0=1") +
+         Mma("wait0=0 wait1=1 signal0=2") + Store(512, "wait0=2") + "end\n";
 }
 
 TEST(Verifier, AcceptsAConvolution) { ExpectValid(Convolution()); }
@@ -85,46 +92,64 @@ TEST(Verifier, IllegalInstruction) {
 }
 
 TEST(Verifier, Operands) {
-  ExpectViolation("ldw region=1 offset=2 tiles=1\nend\n", ViolationKind::kOperand, 0, -1, "multiple of N");
-  ExpectViolation("ldp region=1 target=EXE_TABLE index=3 count=2\nend\n", ViolationKind::kOperand, 0, -1, "EXE_TABLE");
-  ExpectViolation("ldp region=1 target=EXE_SET index=31 count=2\nend\n", ViolationKind::kOperand, 0, -1, "beyond the 32");
+  ExpectViolation("ldw region=1 offset=2 tiles=1\nend\n", ViolationKind::kOperand, 0, -1,
+                  "multiple of N");
+  ExpectViolation("ldp region=1 target=EXE_TABLE index=3 count=2\nend\n", ViolationKind::kOperand,
+                  0, -1, "EXE_TABLE");
+  ExpectViolation("ldp region=1 target=EXE_SET index=31 count=2\nend\n", ViolationKind::kOperand, 0,
+                  -1, "beyond the 32");
   ExpectViolation(Mma("acc_base=120") + "end\n", ViolationKind::kOperand, 0, -1, "accumulators");
   ExpectViolation(Mma("raw table") + "end\n", ViolationKind::kOperand, 0, -1, "raw");
-  ExpectViolation(Mma("in_wrap=4") + "end\n", ViolationKind::kOperand, 0, -1, "in_oy_step = 4 is not below in_wrap = 4");
-  ExpectViolation(Load("buf_banks=8") + "end\n", ViolationKind::kOperand, 0, -1, "claims banks 0..8, there are 8");
+  ExpectViolation(Mma("in_wrap=4") + "end\n", ViolationKind::kOperand, 0, -1,
+                  "in_oy_step = 4 is not below in_wrap = 4");
+  ExpectViolation(Load("buf_banks=8") + "end\n", ViolationKind::kOperand, 0, -1,
+                  "claims banks 0..8, there are 8");
 }
 
 TEST(Verifier, Regions) {
-  ExpectViolation("lda region=3 n0=1 n1=1 n2=1\nend\n", ViolationKind::kRegion, 0, -1, "may not be read");
-  ExpectViolation("sta region=2 n0=1 n1=1 n2=1\nend\n", ViolationKind::kRegion, 0, -1, "may not be written");
-  ExpectViolation("lda region=6 n0=1 n1=1 n2=1\nend\n", ViolationKind::kRegion, 0, -1, "does not exist");
-  ExpectViolation("lda region=2 offset=65532 n0=2 n1=1 n2=1\nend\n", ViolationKind::kRegion, 0, -1, "0xfffc..0x10003");
-  ExpectViolation("lda region=2 offset=0 n0=1 n1=2 n2=3 mem_stride2=32768\nend\n", ViolationKind::kRegion, 0, -1, "0x10000");
+  ExpectViolation("lda region=3 n0=1 n1=1 n2=1\nend\n", ViolationKind::kRegion, 0, -1,
+                  "may not be read");
+  ExpectViolation("sta region=2 n0=1 n1=1 n2=1\nend\n", ViolationKind::kRegion, 0, -1,
+                  "may not be written");
+  ExpectViolation("lda region=6 n0=1 n1=1 n2=1\nend\n", ViolationKind::kRegion, 0, -1,
+                  "does not exist");
+  ExpectViolation("lda region=2 offset=65532 n0=2 n1=1 n2=1\nend\n", ViolationKind::kRegion, 0, -1,
+                  "0xfffc..0x10003");
+  ExpectViolation("lda region=2 offset=0 n0=1 n1=2 n2=3 mem_stride2=32768\nend\n",
+                  ViolationKind::kRegion, 0, -1, "0x10000");
   ExpectViolation("ldw region=1 offset=65520 tiles=2\nend\n", ViolationKind::kRegion, 0);
 }
 
 TEST(Verifier, ClaimsCoverEveryAccess) {
-  ExpectViolation("lda region=2 n0=513 n1=1 n2=1 buf_bank=0\nend\n", ViolationKind::kClaim, 0, -1, "vector 512 (bank 1)");
+  ExpectViolation("lda region=2 n0=513 n1=1 n2=1 buf_bank=0\nend\n", ViolationKind::kClaim, 0, -1,
+                  "vector 512 (bank 1)");
   ExpectValid("lda region=2 n0=513 n1=1 n2=1 buf_bank=0 buf_banks=1\nend\n");
-  ExpectViolation("lda region=2 n0=1 n1=1 n2=1 buf_addr=65535 buf_bank=7\nend\n", ViolationKind::kClaim, 0, -1, "vector 65535");
+  ExpectViolation("lda region=2 n0=1 n1=1 n2=1 buf_addr=65535 buf_bank=7\nend\n",
+                  ViolationKind::kClaim, 0, -1, "vector 65535");
 }
 
 TEST(Verifier, ReadsOnlyWhatWasWritten) {
   ExpectViolation(Store(0, "") + "end\n", ViolationKind::kUninitialized, 0, -1, "vector 0");
-  ExpectViolation(std::string("ldw region=1 tiles=1\n") + Load("signal0=1") + Mma("wait0=1") + "end\n", ViolationKind::kUninitialized, 2, -1,
-                  "EXE_SET 0");
+  ExpectViolation(
+      std::string("ldw region=1 tiles=1\n") + Load("signal0=1") + Mma("wait0=1") + "end\n",
+      ViolationKind::kUninitialized, 2, -1, "EXE_SET 0");
   // Without init the accumulators must hold something.
-  ExpectViolation("lda region=2 n0=4 n1=1 n2=1 signal0=0\nldw region=1 tiles=1\n"
-                  "mma wait0=0 in_h=2 in_w=2 kh=1 kw=1 stride_y=1 stride_x=1 dil_y=1 dil_x=1 mh=2 mw=2 blocks=1 in_oy_step=2\nend\n",
-                  ViolationKind::kUninitialized, 2, -1, "accumulator 0");
+  ExpectViolation(
+      "lda region=2 n0=4 n1=1 n2=1 signal0=0\nldw region=1 tiles=1\n"
+      "mma wait0=0 in_h=2 in_w=2 kh=1 kw=1 stride_y=1 stride_x=1 dil_y=1 dil_x=1 mh=2 mw=2 "
+      "blocks=1 in_oy_step=2\nend\n",
+      ViolationKind::kUninitialized, 2, -1, "accumulator 0");
 }
 
 TEST(Verifier, PaddingIsNotRead) {
   // 3 x 3 kernel with one row and column of padding over a 4 x 4 image.
   const std::string conv =
-      "ldp region=1 target=EXE_SET index=0 count=1 signal0=0\nldw region=1 offset=1024 tiles=9\n" + Load("signal0=1") +
-      "mma wait0=0 wait1=1 in_addr=65531 in_oy_step=4 in_ky_step=4 in_h=4 in_w=4 iy0=-1 ix0=-1 kh=3 kw=3 stride_y=1 stride_x=1 dil_y=1 "
-      "dil_x=1 mh=4 mw=4 blocks=1 out_addr=512 out_row_step=4 in_bank=0 out_bank=1 hi=255 init emit\nend\n";
+      "ldp region=1 target=EXE_SET index=0 count=1 signal0=0\nldw region=1 offset=1024 tiles=9\n" +
+      Load("signal0=1") +
+      "mma wait0=0 wait1=1 in_addr=65531 in_oy_step=4 in_ky_step=4 in_h=4 in_w=4 iy0=-1 ix0=-1 "
+      "kh=3 kw=3 stride_y=1 stride_x=1 dil_y=1 "
+      "dil_x=1 mh=4 mw=4 blocks=1 out_addr=512 out_row_step=4 in_bank=0 out_bank=1 hi=255 init "
+      "emit\nend\n";
   // The row pointer counts from row -1, so the base lies a row before the image: 65536 - 4.
   std::string right = conv;
   right.replace(right.find("65531"), 5, "65532");
@@ -137,7 +162,8 @@ TEST(Verifier, RacesOnTheBuffer) {
   ExpectViolation(Load("") + Store(0, "") + "end\n", ViolationKind::kRace, 1, 0, "vector 0");
   ExpectValid(Load("signal0=4") + Store(0, "wait0=4") + "end\n");
   // The second load overwrites what the store may still read.
-  ExpectViolation(Load("signal0=4") + Store(0, "wait0=4") + Load("") + "end\n", ViolationKind::kRace, 2, 1, "operand vector 0");
+  ExpectViolation(Load("signal0=4") + Store(0, "wait0=4") + Load("") + "end\n",
+                  ViolationKind::kRace, 2, 1, "operand vector 0");
   ExpectValid(Load("signal0=4") + Store(0, "wait0=4 signal0=5") + Load("wait0=5") + "end\n");
   // Two loads of the same vectors stay in order.
   ExpectValid(Load("") + Load("") + "end\n");
@@ -145,78 +171,108 @@ TEST(Verifier, RacesOnTheBuffer) {
 
 TEST(Verifier, OrderIsTransitive) {
   // load -> copy -> store, and the load after the store overwrites what the copy read.
-  ExpectValid(Load("signal0=0") + Copy(0, 512, "wait0=0 signal0=1") + Store(512, "wait0=1 signal0=2") + Load("wait0=2") + "end\n");
+  ExpectValid(Load("signal0=0") + Copy(0, 512, "wait0=0 signal0=1") +
+              Store(512, "wait0=1 signal0=2") + Load("wait0=2") + "end\n");
   // A wait by an earlier instruction of the same queue counts.
-  ExpectValid(Load("signal0=0") + "sync queue=VEC wait0=0\n" + Copy(0, 512, "signal0=1") + Store(512, "wait0=1") + "end\n");
+  ExpectValid(Load("signal0=0") + "sync queue=VEC wait0=0\n" + Copy(0, 512, "signal0=1") +
+              Store(512, "wait0=1") + "end\n");
 }
 
 TEST(Verifier, VectorUnitIsInOrderAndArrayNeedsAFence) {
   ExpectValid(Load("signal0=0") + Copy(0, 512, "wait0=0") + Copy(512, 1024, "") + "end\n");
-  const std::string setup = std::string(kParameters) + "ldw region=1 offset=1024 tiles=2\n" + Load("signal0=1") + Mma("wait0=0 wait1=1");
+  const std::string setup = std::string(kParameters) + "ldw region=1 offset=1024 tiles=2\n" +
+                            Load("signal0=1") + Mma("wait0=0 wait1=1");
   const std::string second =
-      "mma {} in_addr=512 in_oy_step=4 in_h=4 in_w=4 kh=1 kw=1 stride_y=1 stride_x=1 dil_y=1 dil_x=1 mh=4 mw=4 blocks=1 "
+      "mma {} in_addr=512 in_oy_step=4 in_h=4 in_w=4 kh=1 kw=1 stride_y=1 stride_x=1 dil_y=1 "
+      "dil_x=1 mh=4 mw=4 blocks=1 "
       "out_addr=1024 out_row_step=4 in_bank=1 out_bank=2 hi=255 init emit\nend\n";
-  ExpectViolation(setup + fmt::format(fmt::runtime(second), ""), ViolationKind::kRace, 4, 3, "EXE in reads");
+  ExpectViolation(setup + fmt::format(fmt::runtime(second), ""), ViolationKind::kRace, 4, 3,
+                  "EXE in reads");
   ExpectValid(setup + fmt::format(fmt::runtime(second), "fence"));
   // Overwriting what the previous MMA reads is safe by the pipeline's order.
-  ExpectValid(setup + "mma in_addr=0 in_oy_step=4 in_h=4 in_w=4 kh=1 kw=1 stride_y=1 stride_x=1 dil_y=1 dil_x=1 mh=4 mw=4 blocks=1 "
-                      "out_addr=512 out_row_step=4 in_bank=0 out_bank=1 hi=255 init emit\nend\n");
+  ExpectValid(setup +
+              "mma in_addr=0 in_oy_step=4 in_h=4 in_w=4 kh=1 kw=1 stride_y=1 stride_x=1 dil_y=1 "
+              "dil_x=1 mh=4 mw=4 blocks=1 "
+              "out_addr=512 out_row_step=4 in_bank=0 out_bank=1 hi=255 init emit\nend\n");
 }
 
 TEST(Verifier, InPlace) {
   ExpectValid(Load("signal0=0") + Copy(0, 0, "wait0=0") + "end\n");
-  ExpectViolation(Load("signal0=0") + Copy(0, 1, "wait0=0") + "end\n", ViolationKind::kRace, 1, 1, "in place");
+  ExpectViolation(Load("signal0=0") + Copy(0, 1, "wait0=0") + "end\n", ViolationKind::kRace, 1, 1,
+                  "in place");
   // Every result to the same vector.
-  ExpectViolation(Load("signal0=0") + "elt wait0=0 mode=COPY mh=16 mw=1 blocks=1 out_x_step=1\nend\n", ViolationKind::kRace, 1, 1, "in place");
+  ExpectViolation(
+      Load("signal0=0") + "elt wait0=0 mode=COPY mh=16 mw=1 blocks=1 out_x_step=1\nend\n",
+      ViolationKind::kRace, 1, 1, "in place");
 }
 
 TEST(Verifier, ParameterRaces) {
   const std::string use = Mma("wait0=0 wait1=1 signal0=2");
-  const std::string setup = std::string(kParameters) + "ldw region=1 offset=1024 tiles=1\n" + Load("signal0=1");
-  ExpectViolation(setup + use + "ldp region=1 target=EXE_SET index=0 count=1\nend\n", ViolationKind::kRace, 4, 3, "EXE_SET 0");
+  const std::string setup =
+      std::string(kParameters) + "ldw region=1 offset=1024 tiles=1\n" + Load("signal0=1");
+  ExpectViolation(setup + use + "ldp region=1 target=EXE_SET index=0 count=1\nend\n",
+                  ViolationKind::kRace, 4, 3, "EXE_SET 0");
   ExpectValid(setup + use + "ldp wait0=2 region=1 target=EXE_SET index=0 count=1\nend\n");
-  ExpectViolation("ldp region=1 target=EXE_SET index=0 count=1\nldw region=1 offset=1024 tiles=1\n" + Load("signal0=1") + Mma("wait1=1") + "end\n",
-                  ViolationKind::kRace, 3, 0, "EXE_SET 0");
+  ExpectViolation(
+      "ldp region=1 target=EXE_SET index=0 count=1\nldw region=1 offset=1024 tiles=1\n" +
+          Load("signal0=1") + Mma("wait1=1") + "end\n",
+      ViolationKind::kRace, 3, 0, "EXE_SET 0");
 }
 
 TEST(Verifier, MemoryRaces) {
-  const std::string store = Load("signal0=0") + "sta wait0=0 region=4 offset=256 n0=16 n1=1 n2=1 {}\n";
-  const std::string reload = "lda {} region=4 offset={} n0=1 n1=2 n2=1 mem_stride1=64 buf_addr=512 buf_bank=1\nend\n";
-  ExpectViolation(fmt::format(fmt::runtime(store), "") + fmt::format(fmt::runtime(reload), "", 192), ViolationKind::kRace, 2, 1, "at byte 256");
-  ExpectValid(fmt::format(fmt::runtime(store), "signal0=1") + fmt::format(fmt::runtime(reload), "wait0=1", 192));
+  const std::string store =
+      Load("signal0=0") + "sta wait0=0 region=4 offset=256 n0=16 n1=1 n2=1 {}\n";
+  const std::string reload =
+      "lda {} region=4 offset={} n0=1 n1=2 n2=1 mem_stride1=64 buf_addr=512 buf_bank=1\nend\n";
+  ExpectViolation(fmt::format(fmt::runtime(store), "") + fmt::format(fmt::runtime(reload), "", 192),
+                  ViolationKind::kRace, 2, 1, "at byte 256");
+  ExpectValid(fmt::format(fmt::runtime(store), "signal0=1") +
+              fmt::format(fmt::runtime(reload), "wait0=1", 192));
   // Rows at 188 and 252 lie around and before the stored bytes.
   ExpectValid(fmt::format(fmt::runtime(store), "") + fmt::format(fmt::runtime(reload), "", 188));
   // A store over what a load may still read.
-  ExpectViolation(Load("signal0=0") + "lda region=4 n0=1 n1=1 n2=1 buf_addr=512 buf_bank=1\nsta wait0=0 region=4 n0=1 n1=1 n2=1\nend\n",
+  ExpectViolation(Load("signal0=0") +
+                      "lda region=4 n0=1 n1=1 n2=1 buf_addr=512 buf_bank=1\nsta wait0=0 region=4 "
+                      "n0=1 n1=1 n2=1\nend\n",
                   ViolationKind::kRace, 2, 1, "overwrites data of region 4 at byte 0");
 }
 
 TEST(Verifier, Conflicts) {
   // Load into bank 1 while the copy writes to it; different vectors.
   const std::string other = "lda {} region=2 n0=1 n1=1 n2=1 buf_addr=600 buf_bank=1\n";
-  ExpectViolation(Load("signal0=0") + Copy(0, 512, "wait0=0 signal0=1") + fmt::format(fmt::runtime(other), "") + "end\n", ViolationKind::kConflict, 2, 1,
-                  "bank 1");
-  ExpectValid(Load("signal0=0") + Copy(0, 512, "wait0=0 signal0=1") + fmt::format(fmt::runtime(other), "wait0=1") + "end\n");
+  ExpectViolation(Load("signal0=0") + Copy(0, 512, "wait0=0 signal0=1") +
+                      fmt::format(fmt::runtime(other), "") + "end\n",
+                  ViolationKind::kConflict, 2, 1, "bank 1");
+  ExpectValid(Load("signal0=0") + Copy(0, 512, "wait0=0 signal0=1") +
+              fmt::format(fmt::runtime(other), "wait0=1") + "end\n");
   // One stream to read and one to write may share a bank.
   ExpectValid(Load("signal0=0") + Copy(0, 16, "wait0=0") + "end\n");
   // Both operands of one instruction from one bank.
   ExpectViolation("ldp region=1 target=VEC_CONST index=0 count=1 signal0=3\n" + Load("signal0=0") +
-                      "elt wait0=0 wait1=3 mode=ADD mh=1 mw=8 blocks=1 a_x_step=1 b_addr=8 b_x_step=1 out_addr=512 out_x_step=1 out_bank=1\nend\n",
+                      "elt wait0=0 wait1=3 mode=ADD mh=1 mw=8 blocks=1 a_x_step=1 b_addr=8 "
+                      "b_x_step=1 out_addr=512 out_x_step=1 out_bank=1\nend\n",
                   ViolationKind::kConflict, 2, 2, "VEC a and VEC b");
   // Reading bank 0 by the store while the copy reads it.
-  ExpectViolation(Load("signal0=0 signal1=1") + Copy(0, 512, "wait0=0") + Store(0, "wait0=1") + "end\n", ViolationKind::kConflict, 2, 1, "bank 0");
+  ExpectViolation(
+      Load("signal0=0 signal1=1") + Copy(0, 512, "wait0=0") + Store(0, "wait0=1") + "end\n",
+      ViolationKind::kConflict, 2, 1, "bank 0");
 }
 
 TEST(Verifier, Semaphores) {
-  ExpectViolation(Load("signal0=0") + Store(0, "wait0=0 signal0=0") + "end\n", ViolationKind::kSemaphore, 1, 0, "semaphore 0");
-  ExpectViolation(Load("signal0=0") + Store(0, "wait0=0") + "sync queue=EXE wait0=0\nend\n", ViolationKind::kSemaphore, 2, 1, "semaphore 0");
+  ExpectViolation(Load("signal0=0") + Store(0, "wait0=0 signal0=0") + "end\n",
+                  ViolationKind::kSemaphore, 1, 0, "semaphore 0");
+  ExpectViolation(Load("signal0=0") + Store(0, "wait0=0") + "sync queue=EXE wait0=0\nend\n",
+                  ViolationKind::kSemaphore, 2, 1, "semaphore 0");
   std::string many;
   for (int i = 0; i < 255; ++i) many += Load("signal0=0");
   ExpectValid(many + "end\n");
-  ExpectViolation(many + Load("signal0=0") + "end\n", ViolationKind::kSemaphore, 255, -1, "can reach 256");
-  // With somebody who takes them in time, any number is fine; with somebody who may be late it is not.
+  ExpectViolation(many + Load("signal0=0") + "end\n", ViolationKind::kSemaphore, 255, -1,
+                  "can reach 256");
+  // With somebody who takes them in time, any number is fine; with somebody who may be late it is
+  // not.
   std::string taken;
-  for (int i = 0; i < 300; ++i) taken += Load("wait0=1 signal0=0") + "sync queue=EXE wait0=0 signal0=1\n";
+  for (int i = 0; i < 300; ++i)
+    taken += Load("wait0=1 signal0=0") + "sync queue=EXE wait0=0 signal0=1\n";
   ExpectValid("sync queue=EXE signal0=1\n" + taken + "end\n");
   std::string late;
   for (int i = 0; i < 300; ++i) late += Load("signal0=0") + "sync queue=EXE wait0=0\n";
@@ -224,8 +280,10 @@ TEST(Verifier, Semaphores) {
 }
 
 TEST(Verifier, Deadlocks) {
-  ExpectViolation("sync queue=EXE wait0=0\nend\n", ViolationKind::kDeadlock, 0, -1, "waits for signal 1 of semaphore 0");
-  ExpectViolation("sync queue=EXE wait0=0 signal0=1\nsync queue=VEC wait0=1 signal0=0\nend\n", ViolationKind::kDeadlock, 0, -1, "queue VEC: instruction 1");
+  ExpectViolation("sync queue=EXE wait0=0\nend\n", ViolationKind::kDeadlock, 0, -1,
+                  "waits for signal 1 of semaphore 0");
+  ExpectViolation("sync queue=EXE wait0=0 signal0=1\nsync queue=VEC wait0=1 signal0=0\nend\n",
+                  ViolationKind::kDeadlock, 0, -1, "queue VEC: instruction 1");
   // The queue holds eight; the signal stands behind the tenth.
   std::string full;
   for (int i = 0; i < 8; ++i) full += "sync queue=EXE wait0=0\n";
@@ -233,33 +291,40 @@ TEST(Verifier, Deadlocks) {
   std::string signals;
   for (int i = 0; i < 9; ++i) signals += "sync queue=VEC signal0=0\n";
   ExpectValid(full + signals + "end\n");
-  ExpectViolation(more + signals + "end\n", ViolationKind::kDeadlock, 0, -1, "dispatch: instruction 8 waits for room in queue EXE");
+  ExpectViolation(more + signals + "end\n", ViolationKind::kDeadlock, 0, -1,
+                  "dispatch: instruction 8 waits for room in queue EXE");
 }
 
 TEST(Verifier, Ring) {
   const std::string load = Load("signal0=1") + std::string(kParameters);
   const std::string mma = Mma("wait0=0 wait1=1");
   ExpectViolation(load + mma + "end\n", ViolationKind::kDeadlock, 2, -1, "waits for weight tile 0");
-  ExpectViolation(load + "ldw region=1 tiles=2\n" + mma + "end\n", ViolationKind::kRing, 4, -1, "1 weight tiles are left");
-  ExpectViolation(load + "ldw region=1 tiles=1\n" + Mma("wait0=0 wait1=1 retain") + "end\n", ViolationKind::kRing, 4, -1, "keeps");
+  ExpectViolation(load + "ldw region=1 tiles=2\n" + mma + "end\n", ViolationKind::kRing, 4, -1,
+                  "1 weight tiles are left");
+  ExpectViolation(load + "ldw region=1 tiles=1\n" + Mma("wait0=0 wait1=1 retain") + "end\n",
+                  ViolationKind::kRing, 4, -1, "keeps");
   ExpectValid(load + "ldw region=1 tiles=1\n" + Mma("wait0=0 wait1=1 retain") + Mma("") + "end\n");
   // 65 tiles do not fit a ring of 64 and nobody takes them.
-  ExpectViolation(load + "ldw region=1 tiles=80\nsync queue=WGT signal0=2\n" + Mma("wait0=0 wait1=2") + "end\n", ViolationKind::kDeadlock, 2, -1,
-                  "waits for room in the ring (64 of 64 tiles held)");
+  ExpectViolation(
+      load + "ldw region=1 tiles=80\nsync queue=WGT signal0=2\n" + Mma("wait0=0 wait1=2") + "end\n",
+      ViolationKind::kDeadlock, 2, -1, "waits for room in the ring (64 of 64 tiles held)");
 }
 
 TEST(Verifier, RingCountsWholeBursts) {
-  // A burst carries 16 tiles of 16 bytes. After 8 taken tiles there is room for 8, not for a burst: the 8 tiles that are still
-  // missing for the kept set of 60 never come.
+  // A burst carries 16 tiles of 16 bytes. After 8 taken tiles there is room for 8, not for a burst:
+  // the 8 tiles that are still missing for the kept set of 60 never come.
   const std::string taps =
-      " in_oy_step=4 in_h=4 in_w=4 kh={} kw={} stride_y=1 stride_x=1 dil_y=1 dil_x=1 mh=1 mw=1 blocks=1 out_addr=512 in_bank=0 out_bank=1 hi=255 init emit {}\n";
+      " in_oy_step=4 in_h=4 in_w=4 kh={} kw={} stride_y=1 stride_x=1 dil_y=1 dil_x=1 mh=1 mw=1 "
+      "blocks=1 out_addr=512 in_bank=0 out_bank=1 hi=255 init emit {}\n";
   const auto mma = [&](std::string_view head, int kh, int kw, std::string_view tail) {
     return "mma " + std::string(head) + fmt::format(fmt::runtime(taps), kh, kw, tail);
   };
   const std::string load = Load("signal0=1") + std::string(kParameters);
-  ExpectViolation(load + "ldw region=1 tiles=80\n" + mma("wait0=0 wait1=1", 2, 4, "") + mma("", 6, 10, "retain") + mma("", 6, 10, "") + mma("", 3, 4, "") + "end\n",
+  ExpectViolation(load + "ldw region=1 tiles=80\n" + mma("wait0=0 wait1=1", 2, 4, "") +
+                      mma("", 6, 10, "retain") + mma("", 6, 10, "") + mma("", 3, 4, "") + "end\n",
                   ViolationKind::kDeadlock, 2, -1, "room in the ring");
-  ExpectValid(load + "ldw region=1 tiles=80\n" + mma("wait0=0 wait1=1", 2, 4, "") + mma("", 6, 10, "") + mma("", 3, 4, "") + "end\n");
+  ExpectValid(load + "ldw region=1 tiles=80\n" + mma("wait0=0 wait1=1", 2, 4, "") +
+              mma("", 6, 10, "") + mma("", 3, 4, "") + "end\n");
 }
 
 TEST(Verifier, SplitKAccumulates) {
@@ -272,14 +337,18 @@ TEST(Verifier, SplitKAccumulates) {
   // A second look at accumulators that a result has left.
   std::string again = load;
   again.replace(again.find("tiles=2"), 7, "tiles=3");
-  ExpectViolation(again + first + last + last + "end\n", ViolationKind::kUninitialized, 5, -1, "accumulator");
+  ExpectViolation(again + first + last + last + "end\n", ViolationKind::kUninitialized, 5, -1,
+                  "accumulator");
 }
 
 TEST(Verifier, HostileSizesEndQuickly) {
   const auto start = std::chrono::steady_clock::now();
-  const auto big = Check("ldp region=1 target=EXE_SET index=0 count=1 signal0=0\nlda region=2 n0=512 n1=1 n2=1 signal0=1\n"
-                         "mma wait0=0 wait1=1 in_h=65535 in_w=65535 kh=63 kw=63 stride_y=15 stride_x=15 dil_y=31 dil_x=31 mh=1 mw=128 blocks=4095 "
-                         "in_ky_step=1 out_addr=512 out_bank=1 init emit\nend\n");
+  const auto big = Check(
+      "ldp region=1 target=EXE_SET index=0 count=1 signal0=0\nlda region=2 n0=512 n1=1 n2=1 "
+      "signal0=1\n"
+      "mma wait0=0 wait1=1 in_h=65535 in_w=65535 kh=63 kw=63 stride_y=15 stride_x=15 dil_y=31 "
+      "dil_x=31 mh=1 mw=128 blocks=4095 "
+      "in_ky_step=1 out_addr=512 out_bank=1 init emit\nend\n");
   ASSERT_TRUE(big);
   const auto rows = Check("lda region=2 n0=1 n1=65535 n2=65535 mem_stride1=4\nend\n");
   ASSERT_TRUE(rows);
@@ -287,7 +356,8 @@ TEST(Verifier, HostileSizesEndQuickly) {
 }
 
 TEST(Verifier, IsFast) {
-  // 20,000 matrix instructions of 784 positions with 3 x 3 kernels over eight channel blocks, on `base`.
+  // 20,000 matrix instructions of 784 positions with 3 x 3 kernels over eight channel blocks, on
+  // `base`.
   const ArchConfig arch = LoadConfig("base")->arch;
   isa::Ldp ldp;
   ldp.region = 1;
@@ -329,8 +399,12 @@ TEST(Verifier, IsFast) {
   }
   program.push_back(isa::Encode(isa::End{}));
   const auto start = std::chrono::steady_clock::now();
-  const auto violation = FindViolation(arch, program, std::vector<MemoryExtent>{{1 << 20, false, false, true}, {1 << 20, true, false, false}, {1 << 20, true, false, false}});
-  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  const auto violation = FindViolation(arch, program,
+                                       std::vector<MemoryExtent>{{1 << 20, false, false, true},
+                                                                 {1 << 20, true, false, false},
+                                                                 {1 << 20, true, false, false}});
+  const double seconds =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   EXPECT_FALSE(violation) << violation->message;
   RecordProperty("seconds", fmt::format("{:.3f}", seconds));
   fmt::print("{} instructions in {:.3f} s\n", program.size(), seconds);

@@ -1,8 +1,8 @@
 #include "octile/program/access.h"
 
-#include <algorithm>
-
 #include <fmt/format.h>
+
+#include <algorithm>
 
 namespace octile {
 namespace {
@@ -46,7 +46,8 @@ class RunList {
   std::vector<Run> runs_;
 };
 
-// Blocks, rows and columns of a stream addressed as addr + block*blk_stride + row pointer + column*x_step.
+// Blocks, rows and columns of a stream addressed as addr + block*blk_stride + row pointer +
+// column*x_step.
 struct Grid {
   int32_t addr = 0, row0 = 0, row_step = 0, wrap = 0, blk_stride = 0;
   int32_t x_step = 1;
@@ -61,14 +62,18 @@ bool AddGrid(const Grid& g, RunList* list) {
   for (int b = 0; b < g.blocks; ++b) {
     RowPointer p{static_cast<uint32_t>(g.row0), static_cast<uint32_t>(g.wrap)};
     for (int y = 0; y < g.rows; ++y) {
-      const uint32_t base = static_cast<uint32_t>(g.addr) + static_cast<uint32_t>(b) * static_cast<uint32_t>(g.blk_stride) + p.value;
+      const uint32_t base = static_cast<uint32_t>(g.addr) +
+                            static_cast<uint32_t>(b) * static_cast<uint32_t>(g.blk_stride) +
+                            p.value;
       if (g.x_step == g.width) {
         if (!list->Add(base, static_cast<uint32_t>(g.columns * g.width))) return false;
       } else if (g.x_step == 0) {
         if (!list->Add(base, static_cast<uint32_t>(g.width))) return false;
       } else {
         for (int x = 0; x < g.columns; ++x)
-          if (!list->Add(base + static_cast<uint32_t>(x * g.x_step), static_cast<uint32_t>(g.width))) return false;
+          if (!list->Add(base + static_cast<uint32_t>(x * g.x_step),
+                         static_cast<uint32_t>(g.width)))
+            return false;
       }
       p.Step(g.row_step);
     }
@@ -80,7 +85,8 @@ bool AddGrid(const Grid& g, RunList* list) {
 std::vector<Run> WindowColumns(int ix0, int in_w, int mw, int kw, int stride, int dil) {
   const int last = ix0 + (mw - 1) * stride + (kw - 1) * dil;
   // One stretch without gaps: the taps of a position and those of the next leave none.
-  const bool dense = (mw == 1 || stride == 1 || (dil == 1 && kw >= stride)) && (kw == 1 || dil == 1 || (stride == 1 && mw >= dil));
+  const bool dense = (mw == 1 || stride == 1 || (dil == 1 && kw >= stride)) &&
+                     (kw == 1 || dil == 1 || (stride == 1 && mw >= dil));
   if (dense) {
     const int lo = std::max(ix0, 0);
     const int hi = std::min(last, in_w - 1);
@@ -126,15 +132,17 @@ bool AddWindow(const Op& op, RunList* list) {
   for (int b = 0; b < op.blocks; ++b)
     for (const uint32_t row : rows)
       for (const Run& c : columns)
-        if (!list->Add(static_cast<uint32_t>(op.in_addr) + static_cast<uint32_t>(b * op.in_blk_stride) + row + c.first, c.count))
+        if (!list->Add(static_cast<uint32_t>(op.in_addr) +
+                           static_cast<uint32_t>(b * op.in_blk_stride) + row + c.first,
+                       c.count))
           return false;
   return true;
 }
 
 int64_t FloorDiv(int64_t a, int64_t b) { return a >= 0 ? a / b : -((-a + b - 1) / b); }
 
-// The vectors PACK reads: of every row it needs, those that hold a byte of the image and that its groups of N
-// columns pass over.
+// The vectors PACK reads: of every row it needs, those that hold a byte of the image and that its
+// groups of N columns pass over.
 bool AddPlanes(const ArchConfig& arch, const isa::Pack& op, RunList* list) {
   const int64_t n = arch.n;
   const int64_t groups = (op.mw + n - 1) / n;
@@ -149,20 +157,28 @@ bool AddPlanes(const ArchConfig& arch, const isa::Pack& op, RunList* list) {
   if (static_cast<int64_t>(rows.size()) * op.planes > kMaxSteps) return false;
   for (int c = 0; c < op.planes; ++c)
     for (const int iy : rows) {
-      const int64_t row = n * (op.in_addr + int64_t{c} * op.in_blk_stride) + (op.in_off + int64_t{c} * op.in_off_step) % n +
-                          int64_t{iy} * op.in_pitch;
+      const int64_t row = n * (op.in_addr + int64_t{c} * op.in_blk_stride) +
+                          (op.in_off + int64_t{c} * op.in_off_step) % n + int64_t{iy} * op.in_pitch;
       const int64_t first = std::max(FloorDiv(row + op.ix0, n), FloorDiv(row, n));
-      const int64_t last = std::min(FloorDiv(row + op.ix0 + op.kw - 1 + (groups - 1) * n * op.stride_x, n) + op.stride_x,
-                                    FloorDiv(row + op.in_w - 1, n));
+      const int64_t last = std::min(
+          FloorDiv(row + op.ix0 + op.kw - 1 + (groups - 1) * n * op.stride_x, n) + op.stride_x,
+          FloorDiv(row + op.in_w - 1, n));
       if (first > last) continue;
-      if (!list->Add(static_cast<uint32_t>(first & 0xffff), static_cast<uint32_t>(last - first + 1))) return false;
+      if (!list->Add(static_cast<uint32_t>(first & 0xffff),
+                     static_cast<uint32_t>(last - first + 1)))
+        return false;
     }
   return true;
 }
 
 template <class Op>
 Grid OutGrid(const Op& op) {
-  return {.addr = op.out_addr, .row0 = op.out_row0, .row_step = op.out_row_step, .wrap = op.out_wrap, .rows = op.mh, .columns = op.mw};
+  return {.addr = op.out_addr,
+          .row0 = op.out_row0,
+          .row_step = op.out_row_step,
+          .wrap = op.out_wrap,
+          .rows = op.mh,
+          .columns = op.mw};
 }
 
 Grid OutGridOf(const isa::Mma& op) {
@@ -190,20 +206,45 @@ Grid OutGridOf(const ArchConfig& arch, const isa::Pack& op) {
   return g;
 }
 Grid ResidualGrid(const isa::Mma& op) {
-  return {.addr = op.res_addr, .row0 = op.res_row0, .row_step = op.res_row_step, .wrap = op.res_wrap, .rows = op.mh, .columns = op.mw};
+  return {.addr = op.res_addr,
+          .row0 = op.res_row0,
+          .row_step = op.res_row_step,
+          .wrap = op.res_wrap,
+          .rows = op.mh,
+          .columns = op.mw};
 }
 Grid GridA(const isa::Elt& op) {
-  return {.addr = op.a_addr, .row0 = op.a_row0, .row_step = op.a_row_step, .wrap = op.a_wrap, .blk_stride = op.a_blk_stride,
-          .x_step = op.a_x_step, .rows = op.mh, .columns = op.mw, .blocks = op.blocks};
+  return {.addr = op.a_addr,
+          .row0 = op.a_row0,
+          .row_step = op.a_row_step,
+          .wrap = op.a_wrap,
+          .blk_stride = op.a_blk_stride,
+          .x_step = op.a_x_step,
+          .rows = op.mh,
+          .columns = op.mw,
+          .blocks = op.blocks};
 }
 Grid GridB(const isa::Elt& op) {
-  return {.addr = op.b_addr, .row0 = op.b_row0, .row_step = op.b_row_step, .wrap = op.b_wrap, .blk_stride = op.b_blk_stride,
-          .x_step = op.b_x_step, .rows = op.mh, .columns = op.mw, .blocks = op.blocks};
+  return {.addr = op.b_addr,
+          .row0 = op.b_row0,
+          .row_step = op.b_row_step,
+          .wrap = op.b_wrap,
+          .blk_stride = op.b_blk_stride,
+          .x_step = op.b_x_step,
+          .rows = op.mh,
+          .columns = op.mw,
+          .blocks = op.blocks};
 }
 template <class Op>
 Grid DmaGrid(const Op& op) {
-  return {.addr = op.buf_addr, .row0 = op.buf_row0, .row_step = op.buf_stride1, .wrap = op.buf_wrap, .blk_stride = op.buf_stride2,
-          .rows = op.n1, .columns = op.n0, .blocks = op.n2};
+  return {.addr = op.buf_addr,
+          .row0 = op.buf_row0,
+          .row_step = op.buf_stride1,
+          .wrap = op.buf_wrap,
+          .blk_stride = op.buf_stride2,
+          .rows = op.n1,
+          .columns = op.n0,
+          .blocks = op.n2};
 }
 
 bool TwoStreams(const isa::Elt& op) { return op.mode != isa::EltMode::kCopy; }
@@ -213,8 +254,12 @@ struct ClaimVisitor {
   std::vector<StreamUse> operator()(const isa::Sync&) const { return {}; }
   std::vector<StreamUse> operator()(const isa::Ldp&) const { return {}; }
   std::vector<StreamUse> operator()(const isa::Ldw&) const { return {}; }
-  std::vector<StreamUse> operator()(const isa::Lda& o) const { return {{StreamId::kAct, o.buf_bank, o.buf_banks, {}}}; }
-  std::vector<StreamUse> operator()(const isa::Sta& o) const { return {{StreamId::kSto, o.buf_bank, o.buf_banks, {}}}; }
+  std::vector<StreamUse> operator()(const isa::Lda& o) const {
+    return {{StreamId::kAct, o.buf_bank, o.buf_banks, {}}};
+  }
+  std::vector<StreamUse> operator()(const isa::Sta& o) const {
+    return {{StreamId::kSto, o.buf_bank, o.buf_banks, {}}};
+  }
   std::vector<StreamUse> operator()(const isa::Mma& o) const {
     std::vector<StreamUse> uses = {{StreamId::kExeIn, o.in_bank, o.in_banks, {}}};
     if (o.emit && o.residual) uses.push_back({StreamId::kExeRes, o.b_bank, o.b_banks, {}});
@@ -222,7 +267,8 @@ struct ClaimVisitor {
     return uses;
   }
   std::vector<StreamUse> operator()(const isa::Win& o) const {
-    return {{StreamId::kVecA, o.in_bank, o.in_banks, {}}, {StreamId::kVecOut, o.out_bank, o.out_banks, {}}};
+    return {{StreamId::kVecA, o.in_bank, o.in_banks, {}},
+            {StreamId::kVecOut, o.out_bank, o.out_banks, {}}};
   }
   std::vector<StreamUse> operator()(const isa::Elt& o) const {
     std::vector<StreamUse> uses = {{StreamId::kVecA, o.in_bank, o.in_banks, {}}};
@@ -231,7 +277,8 @@ struct ClaimVisitor {
     return uses;
   }
   std::vector<StreamUse> operator()(const isa::Pack& o) const {
-    return {{StreamId::kVecA, o.in_bank, o.in_banks, {}}, {StreamId::kVecOut, o.out_bank, o.out_banks, {}}};
+    return {{StreamId::kVecA, o.in_bank, o.in_banks, {}},
+            {StreamId::kVecOut, o.out_bank, o.out_banks, {}}};
   }
 };
 
@@ -275,17 +322,21 @@ std::optional<std::vector<MemoryUse>> DmaMemory(const ArchConfig& arch, const Op
   MemoryUse use{.region = op.region, .write = write, .ranges = {}};
   for (int p = 0; p < op.n2; ++p)
     for (int r = 0; r < op.n1; ++r) {
-      const uint32_t offset = op.offset + static_cast<uint32_t>(p) * op.mem_stride2 + static_cast<uint32_t>(r) * op.mem_stride1;
+      const uint32_t offset = op.offset + static_cast<uint32_t>(p) * op.mem_stride2 +
+                              static_cast<uint32_t>(r) * op.mem_stride1;
       AddRange(offset, static_cast<uint64_t>(op.n0) * static_cast<uint64_t>(arch.n), &use.ranges);
       if (use.ranges.size() > kMaxRuns) return std::nullopt;
     }
   return std::vector<MemoryUse>{std::move(use)};
 }
 
-std::optional<std::string> WrapReason(std::string_view stream, int wrap, std::initializer_list<std::pair<std::string_view, int>> values) {
+std::optional<std::string> WrapReason(
+    std::string_view stream, int wrap,
+    std::initializer_list<std::pair<std::string_view, int>> values) {
   if (wrap == 0) return std::nullopt;
   for (const auto& [name, value] : values)
-    if (value >= wrap) return fmt::format("{} = {} is not below {}_wrap = {}", name, value, stream, wrap);
+    if (value >= wrap)
+      return fmt::format("{} = {} is not below {}_wrap = {}", name, value, stream, wrap);
   return std::nullopt;
 }
 
@@ -305,7 +356,8 @@ struct OperandVisitor {
     const auto memory = static_cast<ParameterMemory>(o.target);
     const int entries = ParameterEntries(arch, memory);
     if (o.index + o.count > entries)
-      return fmt::format("entries {}..{} are beyond the {} of {}", o.index, o.index + o.count - 1, entries, ParameterMemoryName(memory));
+      return fmt::format("entries {}..{} are beyond the {} of {}", o.index, o.index + o.count - 1,
+                         entries, ParameterMemoryName(memory));
     return std::nullopt;
   }
   Reason operator()(const isa::Ldw& o) const { return Aligned("offset", o.offset); }
@@ -314,27 +366,35 @@ struct OperandVisitor {
     if (auto r = Aligned("offset", o.offset)) return r;
     if (auto r = Aligned("mem_stride1", o.mem_stride1)) return r;
     if (auto r = Aligned("mem_stride2", o.mem_stride2)) return r;
-    return WrapReason("buf", o.buf_wrap, {{"buf_row0", o.buf_row0}, {"buf_stride1", o.buf_stride1}});
+    return WrapReason("buf", o.buf_wrap,
+                      {{"buf_row0", o.buf_row0}, {"buf_stride1", o.buf_stride1}});
   }
   Reason operator()(const isa::Lda& o) const { return Dma(o); }
   Reason operator()(const isa::Sta& o) const { return Dma(o); }
   template <class Op>
   Reason InWrap(const Op& o) const {
-    return WrapReason("in", o.in_wrap, {{"in_row0", o.in_row0}, {"in_oy_step", o.in_oy_step}, {"in_ky_step", o.in_ky_step}});
+    return WrapReason(
+        "in", o.in_wrap,
+        {{"in_row0", o.in_row0}, {"in_oy_step", o.in_oy_step}, {"in_ky_step", o.in_ky_step}});
   }
   template <class Op>
   Reason OutWrap(const Op& o) const {
-    return WrapReason("out", o.out_wrap, {{"out_row0", o.out_row0}, {"out_row_step", o.out_row_step}});
+    return WrapReason("out", o.out_wrap,
+                      {{"out_row0", o.out_row0}, {"out_row_step", o.out_row_step}});
   }
   Reason operator()(const isa::Mma& o) const {
     if (o.acc_base + o.mh * o.mw > arch.acc_depth)
-      return fmt::format("acc_base {} + mh {} * mw {} is above the {} accumulators", o.acc_base, o.mh, o.mw, arch.acc_depth);
-    if (o.emit && o.pset >= arch.psets) return fmt::format("pset {} is beyond the {} parameter sets", o.pset, arch.psets);
+      return fmt::format("acc_base {} + mh {} * mw {} is above the {} accumulators", o.acc_base,
+                         o.mh, o.mw, arch.acc_depth);
+    if (o.emit && o.pset >= arch.psets)
+      return fmt::format("pset {} is beyond the {} parameter sets", o.pset, arch.psets);
     if (o.raw && (o.table || o.residual)) return "raw cannot go with table or residual";
     if (auto r = InWrap(o)) return r;
     if (!o.emit) return std::nullopt;
     if (auto r = OutWrap(o)) return r;
-    if (o.residual) return WrapReason("res", o.res_wrap, {{"res_row0", o.res_row0}, {"res_row_step", o.res_row_step}});
+    if (o.residual)
+      return WrapReason("res", o.res_wrap,
+                        {{"res_row0", o.res_row0}, {"res_row_step", o.res_row_step}});
     return std::nullopt;
   }
   Reason operator()(const isa::Win& o) const {
@@ -343,19 +403,23 @@ struct OperandVisitor {
       return fmt::format("parameter set {} is beyond the {}", last_set, arch.psets);
     const int rows = o.blocks * ((o.kh * o.kw + 3) / 4);
     if (o.mode == isa::WinMode::kDepthwise && o.wrow + rows > arch.wrows)
-      return fmt::format("weight rows {}..{} are beyond the {}", o.wrow, o.wrow + rows - 1, arch.wrows);
+      return fmt::format("weight rows {}..{} are beyond the {}", o.wrow, o.wrow + rows - 1,
+                         arch.wrows);
     if (auto r = InWrap(o)) return r;
     return OutWrap(o);
   }
   Reason operator()(const isa::Elt& o) const {
-    if (auto r = WrapReason("a", o.a_wrap, {{"a_row0", o.a_row0}, {"a_row_step", o.a_row_step}})) return r;
+    if (auto r = WrapReason("a", o.a_wrap, {{"a_row0", o.a_row0}, {"a_row_step", o.a_row_step}}))
+      return r;
     if (TwoStreams(o))
-      if (auto r = WrapReason("b", o.b_wrap, {{"b_row0", o.b_row0}, {"b_row_step", o.b_row_step}})) return r;
+      if (auto r = WrapReason("b", o.b_wrap, {{"b_row0", o.b_row0}, {"b_row_step", o.b_row_step}}))
+        return r;
     return OutWrap(o);
   }
   Reason operator()(const isa::Pack& o) const {
     if (o.in_off >= arch.n) return fmt::format("in_off {} is not below N = {}", o.in_off, arch.n);
-    if (o.in_off_step >= arch.n) return fmt::format("in_off_step {} is not below N = {}", o.in_off_step, arch.n);
+    if (o.in_off_step >= arch.n)
+      return fmt::format("in_off_step {} is not below N = {}", o.in_off_step, arch.n);
     return OutWrap(o);
   }
 };
@@ -363,12 +427,14 @@ struct OperandVisitor {
 }  // namespace
 
 std::string_view StreamName(StreamId stream) {
-  constexpr std::string_view kNames[] = {"EXE in", "EXE residual", "VEC a", "VEC b", "STO", "EXE out", "VEC out", "ACT"};
+  constexpr std::string_view kNames[] = {"EXE in", "EXE residual", "VEC a",   "VEC b",
+                                         "STO",    "EXE out",      "VEC out", "ACT"};
   return kNames[static_cast<size_t>(stream)];
 }
 
 std::string_view ParameterMemoryName(ParameterMemory memory) {
-  constexpr std::string_view kNames[] = {"EXE_SET", "EXE_CONST", "EXE_TABLE", "VEC_SET", "VEC_WEIGHT", "VEC_CONST", "VEC_TABLE"};
+  constexpr std::string_view kNames[] = {"EXE_SET",    "EXE_CONST", "EXE_TABLE", "VEC_SET",
+                                         "VEC_WEIGHT", "VEC_CONST", "VEC_TABLE"};
   return kNames[static_cast<size_t>(memory)];
 }
 
@@ -422,7 +488,9 @@ std::optional<std::vector<StreamUse>> StreamsOf(const ArchConfig& arch, const is
 
 std::optional<std::vector<MemoryUse>> MemoryOf(const ArchConfig& arch, const isa::Operation& op) {
   if (const auto* o = std::get_if<isa::Ldp>(&op)) {
-    const auto bytes = static_cast<uint64_t>(o->count) * static_cast<uint64_t>(ParameterBytes(arch, static_cast<ParameterMemory>(o->target)));
+    const auto bytes =
+        static_cast<uint64_t>(o->count) *
+        static_cast<uint64_t>(ParameterBytes(arch, static_cast<ParameterMemory>(o->target)));
     return std::vector<MemoryUse>{{o->region, false, {{o->offset, bytes}}}};
   }
   if (const auto* o = std::get_if<isa::Ldw>(&op)) {
@@ -444,7 +512,8 @@ std::vector<ParameterUse> ParametersOf(const isa::Operation& op) {
     if (o->emit && o->table) uses.push_back({ParameterMemory::kExeTable, o->table_slot, 1});
     if (o->emit && o->residual) uses.push_back({ParameterMemory::kExeConst, o->const_slot, 1});
   } else if (const auto* o = std::get_if<isa::Win>(&op)) {
-    if (o->mode != isa::WinMode::kMax) uses.push_back({ParameterMemory::kVecSet, o->pset, o->pset_shared ? 1 : o->blocks});
+    if (o->mode != isa::WinMode::kMax)
+      uses.push_back({ParameterMemory::kVecSet, o->pset, o->pset_shared ? 1 : o->blocks});
     if (o->mode == isa::WinMode::kDepthwise)
       uses.push_back({ParameterMemory::kVecWeight, o->wrow, o->blocks * ((o->kh * o->kw + 3) / 4)});
     if (o->table) uses.push_back({ParameterMemory::kVecTable, o->table_slot, 1});
@@ -459,7 +528,8 @@ std::optional<std::string> OperandReason(const ArchConfig& arch, const isa::Oper
   if (auto reason = std::visit(OperandVisitor{arch}, op)) return reason;
   for (const StreamUse& use : ClaimsOf(op))
     if (use.bank + use.further >= arch.banks)
-      return fmt::format("stream {} claims banks {}..{}, there are {}", StreamName(use.stream), use.bank, use.bank + use.further, arch.banks);
+      return fmt::format("stream {} claims banks {}..{}, there are {}", StreamName(use.stream),
+                         use.bank, use.bank + use.further, arch.banks);
   return std::nullopt;
 }
 

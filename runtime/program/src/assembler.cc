@@ -1,8 +1,8 @@
 #include "octile/program/assembler.h"
 
-#include <charconv>
-
 #include <fmt/format.h>
+
+#include <charconv>
 
 namespace octile {
 namespace {
@@ -12,7 +12,8 @@ using isa::FormatInfo;
 using isa::Instruction;
 
 bool IsSemaphore(const FieldInfo& field) {
-  return field.name == "wait0" || field.name == "wait1" || field.name == "signal0" || field.name == "signal1";
+  return field.name == "wait0" || field.name == "wait1" || field.name == "signal0" ||
+         field.name == "signal1";
 }
 
 std::string Lower(std::string_view text) {
@@ -26,7 +27,8 @@ std::string ValueText(const FieldInfo& field, int64_t value) {
   for (const isa::EnumName& name : field.names)
     if (name.value == value) return std::string(name.name);
   if (IsSemaphore(field))
-    return isa::HasSemaphore(static_cast<int32_t>(value)) ? fmt::format("{}", value & 31) : fmt::format("off:{}", value);
+    return isa::HasSemaphore(static_cast<int32_t>(value)) ? fmt::format("{}", value & 31)
+                                                          : fmt::format("off:{}", value);
   if (field.width == 32 && !field.is_signed) return fmt::format("{:#x}", value);
   return fmt::format("{}", value);
 }
@@ -70,7 +72,8 @@ tl::unexpected<Error> Bad(int line, std::string message) {
 
 Expected<Instruction> RawWords(const std::vector<std::string_view>& words, int line) {
   if (words.size() != 1 + isa::kInstructionWords)
-    return Bad(line, fmt::format(".words takes {} numbers, there are {}", isa::kInstructionWords, words.size() - 1));
+    return Bad(line, fmt::format(".words takes {} numbers, there are {}", isa::kInstructionWords,
+                                 words.size() - 1));
   Instruction instruction;
   for (int i = 0; i < isa::kInstructionWords; ++i) {
     std::string_view text = words[1 + i];
@@ -84,28 +87,32 @@ Expected<Instruction> RawWords(const std::vector<std::string_view>& words, int l
   return instruction;
 }
 
-Expected<int64_t> FieldValue(const FormatInfo& format, const FieldInfo& field, std::string_view text, int line) {
+Expected<int64_t> FieldValue(const FormatInfo& format, const FieldInfo& field,
+                             std::string_view text, int line) {
   for (const isa::EnumName& name : field.names)
     if (name.name == text || Lower(name.name) == text) return name.value;
   if (IsSemaphore(field)) {
     const bool off = text.starts_with("off:");
     const auto number = Number(off ? text.substr(4) : text);
     if (!number || *number < 0 || *number >= isa::kSemaphores)
-      return Bad(line, fmt::format("{}: field '{}': '{}' is no semaphore 0..{}", format.name, field.name, text,
-                                   isa::kSemaphores - 1));
+      return Bad(line, fmt::format("{}: field '{}': '{}' is no semaphore 0..{}", format.name,
+                                   field.name, text, isa::kSemaphores - 1));
     return off ? *number : isa::Semaphore(static_cast<int>(*number));
   }
   const auto number = Number(text);
-  if (!number) return Bad(line, fmt::format("{}: field '{}': '{}' is not a number", format.name, field.name, text));
+  if (!number)
+    return Bad(line,
+               fmt::format("{}: field '{}': '{}' is not a number", format.name, field.name, text));
   const int64_t low = field.is_signed ? -(int64_t{1} << (field.width - 1)) : 0;
   const int64_t high = (int64_t{1} << (field.is_signed ? field.width - 1 : field.width)) - 1;
   if (*number < low || *number > high)
-    return Bad(line, fmt::format("{}: field '{}' = {} does not fit {} bits ({}..{})", format.name, field.name, *number,
-                                 field.width, low, high));
+    return Bad(line, fmt::format("{}: field '{}' = {} does not fit {} bits ({}..{})", format.name,
+                                 field.name, *number, field.width, low, high));
   return *number;
 }
 
-Expected<Instruction> Line(const std::vector<std::string_view>& words, int line, bool allow_illegal) {
+Expected<Instruction> Line(const std::vector<std::string_view>& words, int line,
+                           bool allow_illegal) {
   if (words[0] == ".words") return RawWords(words, line);
   std::string upper(words[0]);
   for (char& c : upper)
@@ -146,7 +153,8 @@ std::string Disassemble(const Instruction& instruction) {
   if (plain) {
     // Any bit beyond the fields?
     Instruction fields;
-    for (const FieldInfo& field : format->fields) isa::SetField(fields, field, isa::GetField(instruction, field));
+    for (const FieldInfo& field : format->fields)
+      isa::SetField(fields, field, isa::GetField(instruction, field));
     plain = fields == instruction;
   }
   if (!plain) {

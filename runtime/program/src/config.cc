@@ -1,12 +1,12 @@
 #include "octile/program/config.h"
 
+#include <fmt/format.h>
+#include <yaml-cpp/yaml.h>
+
 #include <charconv>
 #include <fstream>
 #include <iterator>
 #include <set>
-
-#include <fmt/format.h>
-#include <yaml-cpp/yaml.h>
 
 #include "octile/isa/isa.h"
 
@@ -23,7 +23,8 @@ struct ArchField {
   int max;
   bool power_of_two;
 };
-// In canonical order: the hash depends on it (rtl/spec/generate.py holds the same list; a test compares the hashes).
+// In canonical order: the hash depends on it (rtl/spec/generate.py holds the same list; a test
+// compares the hashes).
 constexpr ArchField kArchFields[] = {
     {"n", &ArchConfig::n, 4, 64, true},
     {"weight_rows", &ArchConfig::weight_rows, 1, 64, true},
@@ -87,11 +88,13 @@ Status ReadArch(const YAML::Node& node, ArchConfig* arch) {
     OCTILE_ASSIGN_OR_RETURN(const std::string text, ScalarOf(item.second, name));
     OCTILE_ASSIGN_OR_RETURN(const uint64_t value, ParseNumber(name, text));
     if (value > static_cast<uint64_t>(field->max))
-      return Bad(fmt::format("field '{}' = {} is outside {}..{}", name, value, field->min, field->max));
+      return Bad(
+          fmt::format("field '{}' = {} is outside {}..{}", name, value, field->min, field->max));
     arch->*field->member = static_cast<int>(value);
   }
   for (const ArchField& f : kArchFields)
-    if (!seen.contains(std::string(f.name))) return Bad(fmt::format("'arch' lacks field '{}'", f.name));
+    if (!seen.contains(std::string(f.name)))
+      return Bad(fmt::format("'arch' lacks field '{}'", f.name));
   return Validate(*arch);
 }
 
@@ -100,7 +103,8 @@ Status ReadPlatform(const YAML::Node& node, PlatformConfig* platform) {
   std::set<std::string> seen;
   for (const auto& item : node) {
     const std::string name = item.first.Scalar();
-    if (!seen.insert(name).second) return Bad(fmt::format("'platform' names field '{}' twice", name));
+    if (!seen.insert(name).second)
+      return Bad(fmt::format("'platform' names field '{}' twice", name));
     OCTILE_ASSIGN_OR_RETURN(const std::string text, ScalarOf(item.second, name));
     OCTILE_RETURN_IF_ERROR(SetPlatformField(*platform, name, text));
   }
@@ -150,8 +154,9 @@ Status Validate(const ArchConfig& arch) {
   if (arch.weight_rows > arch.n)
     return Bad(fmt::format("field 'weight_rows' = {} is above n = {}", arch.weight_rows, arch.n));
   if (arch.buffer_vectors() > 65536)
-    return Bad(fmt::format("banks * bank_depth = {} vectors is above the 65536 that addresses reach",
-                           arch.buffer_vectors()));
+    return Bad(
+        fmt::format("banks * bank_depth = {} vectors is above the 65536 that addresses reach",
+                    arch.buffer_vectors()));
   return {};
 }
 
@@ -163,8 +168,8 @@ Status Validate(const PlatformConfig& platform) {
       return Bad(fmt::format("field '{}' = {} is outside {}..{}", f.name, value, f.min, f.max));
   }
   if (platform.refresh_period > 0 && platform.refresh_cycles >= platform.refresh_period)
-    return Bad(fmt::format("refresh_cycles = {} is not below refresh_period = {}", platform.refresh_cycles,
-                           platform.refresh_period));
+    return Bad(fmt::format("refresh_cycles = {} is not below refresh_period = {}",
+                           platform.refresh_cycles, platform.refresh_period));
   if (platform.refresh_period == 0 && platform.refresh_cycles != 0)
     return Bad(fmt::format("refresh_cycles = {} needs a refresh_period", platform.refresh_cycles));
   return {};
@@ -178,7 +183,8 @@ std::string ArchText(const ArchConfig& arch) {
 
 uint64_t ArchHash(const ArchConfig& arch) {
   uint64_t hash = 0xcbf29ce484222325;
-  for (const char c : "octile " + ArchText(arch)) hash = (hash ^ static_cast<uint8_t>(c)) * 0x100000001b3;
+  for (const char c : "octile " + ArchText(arch))
+    hash = (hash ^ static_cast<uint8_t>(c)) * 0x100000001b3;
   return hash;
 }
 
@@ -220,7 +226,8 @@ Expected<Config> ParseConfig(std::string_view text, std::string_view name) {
   OCTILE_ASSIGN_OR_RETURN(const YAML::Node root, LoadYaml(text, name));
   try {
     auto config = ReadConfig(root, name);
-    if (!config) return Fail(config.error().code, fmt::format("'{}': {}", name, config.error().message));
+    if (!config)
+      return Fail(config.error().code, fmt::format("'{}': {}", name, config.error().message));
     return config;
   } catch (const YAML::Exception& error) {
     return Fail(ErrorCode::kProgram, fmt::format("configuration '{}': {}", name, error.what()));
@@ -230,20 +237,24 @@ Expected<Config> ParseConfig(std::string_view text, std::string_view name) {
 Expected<Config> LoadConfig(std::string_view name_or_path) {
   if (name_or_path.ends_with(".yml") || name_or_path.ends_with(".yaml")) {
     std::ifstream file{std::string(name_or_path), std::ios::binary};
-    if (!file) return Fail(ErrorCode::kProgram, fmt::format("cannot read configuration file '{}'", name_or_path));
+    if (!file)
+      return Fail(ErrorCode::kProgram,
+                  fmt::format("cannot read configuration file '{}'", name_or_path));
     // A configuration is a few hundred bytes; a device or a disk image must not be read to its end.
     std::string text(1 << 16, '\0');
     file.read(text.data(), static_cast<std::streamsize>(text.size()));
     if (file.gcount() == static_cast<std::streamsize>(text.size()))
-      return Fail(ErrorCode::kProgram, fmt::format("configuration file '{}' is above 64 KiB", name_or_path));
+      return Fail(ErrorCode::kProgram,
+                  fmt::format("configuration file '{}' is above 64 KiB", name_or_path));
     text.resize(static_cast<size_t>(file.gcount()));
     return ParseConfig(text, name_or_path);
   }
   const YAML::Node configs = Embedded()["configs"];
   const YAML::Node node = configs[std::string(name_or_path)];
   if (!node)
-    return Fail(ErrorCode::kProgram, fmt::format("no configuration '{}'; there are {}, or a .yml file", name_or_path,
-                                                 fmt::join(ConfigNames(), ", ")));
+    return Fail(ErrorCode::kProgram,
+                fmt::format("no configuration '{}'; there are {}, or a .yml file", name_or_path,
+                            fmt::join(ConfigNames(), ", ")));
   return ReadConfig(node, name_or_path);
 }
 

@@ -1,29 +1,32 @@
 #include "octile/program/program.h"
 
-#include <algorithm>
-#include <bit>
-#include <cmath>
-#include <cstring>
-#include <fstream>
-
-#include <boost/crc.hpp>
 #include <fmt/format.h>
 #include <google/protobuf/io/coded_stream.h>
 #include <google/protobuf/io/zero_copy_stream_impl_lite.h>
+
+#include <algorithm>
+#include <bit>
+#include <boost/crc.hpp>
+#include <cmath>
+#include <cstring>
+#include <fstream>
 
 #include "program.pb.h"
 
 namespace octile {
 namespace {
 
-static_assert(std::endian::native == std::endian::little, "instructions are copied as they lie in memory");
+static_assert(std::endian::native == std::endian::little,
+              "instructions are copied as they lie in memory");
 
 constexpr std::string_view kMagic("OCTILE\r\n", 8);
 constexpr size_t kHeaderBytes = 64;
 constexpr int kMaxRank = 8;
 constexpr size_t kMaxLayers = 4096;  // 12-bit field
 
-tl::unexpected<Error> Bad(std::string message) { return Fail(ErrorCode::kProgram, std::move(message)); }
+tl::unexpected<Error> Bad(std::string message) {
+  return Fail(ErrorCode::kProgram, std::move(message));
+}
 
 void PutLittle(uint8_t* to, uint64_t value, int bytes) {
   for (int i = 0; i < bytes; ++i) to[i] = static_cast<uint8_t>(value >> (8 * i));
@@ -47,7 +50,8 @@ uint64_t MulAdd(uint64_t a, uint64_t b, uint64_t c) {
 }
 
 Status CheckTensor(const Program& p, const TensorDescriptor& t) {
-  if (t.shape.size() > kMaxRank) return Bad(fmt::format("rank {} is above {}", t.shape.size(), kMaxRank));
+  if (t.shape.size() > kMaxRank)
+    return Bad(fmt::format("rank {} is above {}", t.shape.size(), kMaxRank));
   for (const int64_t d : t.shape)
     if (d < 1) return Bad(fmt::format("dimension {} is below 1", d));
   for (const int64_t d : {t.images, t.channels, t.rows, t.columns})
@@ -57,7 +61,8 @@ Status CheckTensor(const Program& p, const TensorDescriptor& t) {
   const int64_t view[] = {t.images, t.channels, t.rows, t.columns};
   const int64_t elements = ElementCount(t.shape);
   if (ElementCount(view) != elements || elements == INT64_MAX)
-    return Bad(fmt::format("shape {} and view {} differ in elements", ShapeName(t.shape), ShapeName(view)));
+    return Bad(fmt::format("shape {} and view {} differ in elements", ShapeName(t.shape),
+                           ShapeName(view)));
   if (t.quantized && !(std::isfinite(t.scale) && t.scale > 0))
     return Bad(fmt::format("scale {} is not a positive number", t.scale));
   if (t.quantized && (t.zero_point < -128 || t.zero_point > 255))
@@ -75,8 +80,10 @@ Status CheckPlan(const Program& p, const PlanItem& item) {
   if (item.kind != PlanKind::kDevice) return {};
   const int64_t total = static_cast<int64_t>(p.instructions.size());
   if (item.first < 0 || item.count < 1 || item.first > total || item.count > total - item.first)
-    return Bad(fmt::format("instructions {}..+{} are not among the program's {}", item.first, item.count, total));
-  if (item.first % 4 != 0) return Bad(fmt::format("first instruction {} is not a multiple of 4", item.first));
+    return Bad(fmt::format("instructions {}..+{} are not among the program's {}", item.first,
+                           item.count, total));
+  if (item.first % 4 != 0)
+    return Bad(fmt::format("first instruction {} is not a multiple of 4", item.first));
   const auto& last = p.instructions[static_cast<size_t>(item.first + item.count - 1)];
   if (isa::OpcodeBits(last) != static_cast<int>(isa::Opcode::kEnd))
     return Bad(fmt::format("instruction {} at its end is not END", item.first + item.count - 1));
@@ -86,22 +93,23 @@ Status CheckPlan(const Program& p, const PlanItem& item) {
 Status CheckObservation(const Program& p, const Observation& o) {
   if (o.instruction < 0 || static_cast<size_t>(o.instruction) >= p.instructions.size())
     return Bad(fmt::format("instruction {} does not exist", o.instruction));
-  if (o.step < 0 || o.tensor < -1 || o.image < 0 || o.block < 0 || o.blocks < 1 || o.y0 < 0 || o.x0 < 0 || o.rows < 1 ||
-      o.columns < 1 || o.channels < 0)
+  if (o.step < 0 || o.tensor < -1 || o.image < 0 || o.block < 0 || o.blocks < 1 || o.y0 < 0 ||
+      o.x0 < 0 || o.rows < 1 || o.columns < 1 || o.channels < 0)
     return Bad("a count or index is negative or zero");
   return {};
 }
 
 template <class T>
 Expected<T> EnumOf(int value, T last, std::string_view what) {
-  if (value < 0 || value > static_cast<int>(last)) return Bad(fmt::format("{} {} is unknown", what, value));
+  if (value < 0 || value > static_cast<int>(last))
+    return Bad(fmt::format("{} {} is unknown", what, value));
   return static_cast<T>(value);
 }
 
 Status WithPlace(std::string_view place, size_t index, std::string_view name, Status status) {
   if (status) return {};
-  return Bad(fmt::format("{}[{}]{}: {}", place, index, name.empty() ? "" : fmt::format(" '{}'", name),
-                         status.error().message));
+  return Bad(fmt::format("{}[{}]{}: {}", place, index,
+                         name.empty() ? "" : fmt::format(" '{}'", name), status.error().message));
 }
 
 void ToProto(const Program& p, proto::Program* m) {
@@ -221,8 +229,9 @@ Expected<Program> FromProto(const proto::Program& m) {
   p.producer = m.producer();
   p.isa_version = m.isa_version();
   if (p.isa_version != isa::kVersion)
-    return Bad(fmt::format("made for ISA version {}.{}, this Octile has {}.{}; compile the model again",
-                           p.isa_version >> 16, p.isa_version & 0xffff, isa::kVersionMajor, isa::kVersionMinor));
+    return Bad(fmt::format(
+        "made for ISA version {}.{}, this Octile has {}.{}; compile the model again",
+        p.isa_version >> 16, p.isa_version & 0xffff, isa::kVersionMajor, isa::kVersionMinor));
   p.config = m.config();
   const auto& arch = m.arch();
   p.arch = {.n = arch.n(),
@@ -237,14 +246,17 @@ Expected<Program> FromProto(const proto::Program& m) {
             .write_bursts = arch.write_bursts()};
   OCTILE_RETURN_IF_ERROR(Validate(p.arch));
   if (m.arch_hash() != p.arch_hash())
-    return Bad(fmt::format("architecture hash {:#018x} does not belong to its architecture ({}), whose hash is {:#018x}",
-                           m.arch_hash(), ArchText(p.arch), p.arch_hash()));
+    return Bad(
+        fmt::format("architecture hash {:#018x} does not belong to its architecture ({}), whose "
+                    "hash is {:#018x}",
+                    m.arch_hash(), ArchText(p.arch), p.arch_hash()));
   p.model = m.model();
   if (m.instructions().size() % isa::kInstructionBytes != 0)
-    return Bad(fmt::format("instructions: {} bytes are not a multiple of {}", m.instructions().size(),
-                           isa::kInstructionBytes));
+    return Bad(fmt::format("instructions: {} bytes are not a multiple of {}",
+                           m.instructions().size(), isa::kInstructionBytes));
   p.instructions.resize(m.instructions().size() / isa::kInstructionBytes);
-  if (!p.instructions.empty()) std::memcpy(p.instructions.data(), m.instructions().data(), m.instructions().size());
+  if (!p.instructions.empty())
+    std::memcpy(p.instructions.data(), m.instructions().data(), m.instructions().size());
   for (const auto& o : m.regions()) {
     Region r;
     auto kind = EnumOf(o.kind(), RegionKind::kScratch, "kind");
@@ -260,7 +272,9 @@ Expected<Program> FromProto(const proto::Program& m) {
   }
   for (const auto& o : m.tensors()) {
     auto t = TensorFrom(o);
-    if (!t) return Bad(fmt::format("tensors[{}] '{}': {}", p.tensors.size(), o.name(), t.error().message));
+    if (!t)
+      return Bad(
+          fmt::format("tensors[{}] '{}': {}", p.tensors.size(), o.name(), t.error().message));
     p.tensors.push_back(std::move(*t));
   }
   for (const auto& o : m.plan()) {
@@ -307,24 +321,30 @@ Expected<Program> FromProto(const proto::Program& m) {
 
 Expected<Program> Parse(std::span<const uint8_t> bytes) {
   if (bytes.size() < kHeaderBytes)
-    return Bad(fmt::format("{} bytes are too few for a program (the header alone has {})", bytes.size(), kHeaderBytes));
-  if (std::memcmp(bytes.data(), kMagic.data(), kMagic.size()) != 0) return Bad("not an Octile program (wrong magic number)");
+    return Bad(fmt::format("{} bytes are too few for a program (the header alone has {})",
+                           bytes.size(), kHeaderBytes));
+  if (std::memcmp(bytes.data(), kMagic.data(), kMagic.size()) != 0)
+    return Bad("not an Octile program (wrong magic number)");
   const uint64_t version = GetLittle(bytes.data() + 8, 4);
   if (version != kProgramSchemaVersion)
-    return Bad(fmt::format("container version {}, this Octile reads version {}; compile the model again", version,
-                           kProgramSchemaVersion));
+    return Bad(
+        fmt::format("container version {}, this Octile reads version {}; compile the model again",
+                    version, kProgramSchemaVersion));
   const uint64_t size = GetLittle(bytes.data() + 16, 8);
   if (size != bytes.size() - kHeaderBytes)
-    return Bad(fmt::format("the header promises {} bytes behind it, there are {} (truncated or overlong file)", size,
-                           bytes.size() - kHeaderBytes));
+    return Bad(fmt::format(
+        "the header promises {} bytes behind it, there are {} (truncated or overlong file)", size,
+        bytes.size() - kHeaderBytes));
   for (size_t i = 24; i < kHeaderBytes; ++i)
     if (bytes[i] != 0) return Bad(fmt::format("header byte {} is not zero", i));
   const auto body = bytes.subspan(kHeaderBytes);
   const uint64_t stored = GetLittle(bytes.data() + 12, 4);
   const uint32_t computed = Crc(body);
   if (stored != computed)
-    return Bad(fmt::format("checksum is {:#010x}, the contents give {:#010x} (damaged file)", stored, computed));
-  if (body.size() > INT32_MAX) return Bad(fmt::format("{} bytes are above the limit of 2 GiB", body.size()));
+    return Bad(fmt::format("checksum is {:#010x}, the contents give {:#010x} (damaged file)",
+                           stored, computed));
+  if (body.size() > INT32_MAX)
+    return Bad(fmt::format("{} bytes are above the limit of 2 GiB", body.size()));
   proto::Program message;
   google::protobuf::io::CodedInputStream stream(body.data(), static_cast<int>(body.size()));
   if (!message.ParseFromCodedStream(&stream) || !stream.ConsumedEntireMessage())
@@ -347,8 +367,9 @@ std::string_view PlanKindName(PlanKind kind) {
 uint64_t TensorDescriptor::end(int n) const {
   const auto size = static_cast<uint64_t>(DTypeSize(dtype));
   const auto lanes = static_cast<uint64_t>(n);
-  const auto blocks = layout == Layout::kBlocked ? (static_cast<uint64_t>(channels) + lanes - 1) / lanes
-                                                 : static_cast<uint64_t>(channels);
+  const auto blocks = layout == Layout::kBlocked
+                          ? (static_cast<uint64_t>(channels) + lanes - 1) / lanes
+                          : static_cast<uint64_t>(channels);
   const uint64_t step = layout == Layout::kBlocked ? lanes * size : size;
   uint64_t end = MulAdd(static_cast<uint64_t>(columns), step, offset);
   end = MulAdd(static_cast<uint64_t>(rows - 1), static_cast<uint64_t>(row_pitch), end);
@@ -366,25 +387,32 @@ uint64_t TensorDescriptor::address(int n, int64_t i, int64_t c, int64_t y, int64
 Status ValidateProgram(const Program& p) {
   OCTILE_RETURN_IF_ERROR(Validate(p.arch));
   if (p.regions.size() > isa::kRegions)
-    return Bad(fmt::format("{} regions are above the {} the hardware has", p.regions.size(), isa::kRegions));
+    return Bad(fmt::format("{} regions are above the {} the hardware has", p.regions.size(),
+                           isa::kRegions));
   for (size_t i = 0; i < p.regions.size(); ++i) {
     const Region& r = p.regions[i];
-    if (r.size > UINT32_MAX) return Bad(fmt::format("regions[{}] '{}': {} bytes are above 4 GiB", i, r.name, r.size));
+    if (r.size > UINT32_MAX)
+      return Bad(fmt::format("regions[{}] '{}': {} bytes are above 4 GiB", i, r.name, r.size));
     if (r.data.size() > r.size)
-      return Bad(fmt::format("regions[{}] '{}': {} bytes of data do not fit its {} bytes", i, r.name, r.data.size(), r.size));
+      return Bad(fmt::format("regions[{}] '{}': {} bytes of data do not fit its {} bytes", i,
+                             r.name, r.data.size(), r.size));
     if (r.kind == RegionKind::kProgram && r.size < p.instructions.size() * isa::kInstructionBytes)
-      return Bad(fmt::format("regions[{}] '{}': {} instructions do not fit its {} bytes", i, r.name, p.instructions.size(),
-                             r.size));
+      return Bad(fmt::format("regions[{}] '{}': {} instructions do not fit its {} bytes", i, r.name,
+                             p.instructions.size(), r.size));
   }
   for (size_t i = 0; i < p.tensors.size(); ++i)
-    OCTILE_RETURN_IF_ERROR(WithPlace("tensors", i, p.tensors[i].name, CheckTensor(p, p.tensors[i])));
+    OCTILE_RETURN_IF_ERROR(
+        WithPlace("tensors", i, p.tensors[i].name, CheckTensor(p, p.tensors[i])));
   for (size_t i = 0; i < p.plan.size(); ++i)
     OCTILE_RETURN_IF_ERROR(WithPlace("plan", i, p.plan[i].name, CheckPlan(p, p.plan[i])));
-  if (p.layers.size() > kMaxLayers) return Bad(fmt::format("{} layers are above {}", p.layers.size(), kMaxLayers));
+  if (p.layers.size() > kMaxLayers)
+    return Bad(fmt::format("{} layers are above {}", p.layers.size(), kMaxLayers));
   for (size_t i = 0; i < p.layers.size(); ++i)
-    if (p.layers[i].macs < 0) return Bad(fmt::format("layers[{}] '{}': negative macs", i, p.layers[i].name));
+    if (p.layers[i].macs < 0)
+      return Bad(fmt::format("layers[{}] '{}': negative macs", i, p.layers[i].name));
   for (size_t i = 0; i < p.observations.size(); ++i)
-    OCTILE_RETURN_IF_ERROR(WithPlace("observations", i, "", CheckObservation(p, p.observations[i])));
+    OCTILE_RETURN_IF_ERROR(
+        WithPlace("observations", i, "", CheckObservation(p, p.observations[i])));
   return {};
 }
 
@@ -393,10 +421,12 @@ Expected<std::vector<uint8_t>> SerializeProgram(const Program& program) {
   proto::Program message;
   ToProto(program, &message);
   const size_t size = message.ByteSizeLong();
-  if (size > INT32_MAX) return Bad(fmt::format("program: {} bytes are above the limit of 2 GiB", size));
+  if (size > INT32_MAX)
+    return Bad(fmt::format("program: {} bytes are above the limit of 2 GiB", size));
   std::vector<uint8_t> bytes(kHeaderBytes + size);
   {
-    google::protobuf::io::ArrayOutputStream array(bytes.data() + kHeaderBytes, static_cast<int>(size));
+    google::protobuf::io::ArrayOutputStream array(bytes.data() + kHeaderBytes,
+                                                  static_cast<int>(size));
     google::protobuf::io::CodedOutputStream stream(&array);
     stream.SetSerializationDeterministic(true);
     if (!message.SerializeToCodedStream(&stream))
@@ -418,7 +448,8 @@ Expected<Program> ParseProgram(std::span<const uint8_t> bytes, std::string_view 
 Status SaveProgram(const Program& program, const std::filesystem::path& file) {
   OCTILE_ASSIGN_OR_RETURN(const auto bytes, SerializeProgram(program));
   std::ofstream out(file, std::ios::binary | std::ios::trunc);
-  out.write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
+  out.write(reinterpret_cast<const char*>(bytes.data()),
+            static_cast<std::streamsize>(bytes.size()));
   out.close();
   if (!out) return Bad(fmt::format("cannot write program '{}'", file.string()));
   return {};
@@ -429,9 +460,11 @@ Expected<Program> LoadProgram(const std::filesystem::path& file, uint64_t max_by
   if (!std::filesystem::is_regular_file(file, error))
     return Bad(fmt::format("program '{}' is not a file", file.string()));
   const uint64_t size = std::filesystem::file_size(file, error);
-  if (error) return Bad(fmt::format("cannot read program '{}': {}", file.string(), error.message()));
+  if (error)
+    return Bad(fmt::format("cannot read program '{}': {}", file.string(), error.message()));
   if (size > max_bytes)
-    return Bad(fmt::format("program '{}': {} bytes are above the limit of {}", file.string(), size, max_bytes));
+    return Bad(fmt::format("program '{}': {} bytes are above the limit of {}", file.string(), size,
+                           max_bytes));
   std::ifstream in(file, std::ios::binary);
   std::vector<uint8_t> bytes(size);
   in.read(reinterpret_cast<char*>(bytes.data()), static_cast<std::streamsize>(size));

@@ -31,7 +31,9 @@ class Random {
     return z ^ z >> 31;
   }
   // Uniform in lo..hi; lo when hi < lo.
-  int Int(int lo, int hi) { return hi <= lo ? lo : lo + static_cast<int>(Next() % static_cast<uint64_t>(hi - lo + 1)); }
+  int Int(int lo, int hi) {
+    return hi <= lo ? lo : lo + static_cast<int>(Next() % static_cast<uint64_t>(hi - lo + 1));
+  }
   bool Chance(int percent) { return Int(0, 99) < percent; }
   template <class T>
   const T& Pick(const std::vector<T>& items) {
@@ -44,7 +46,8 @@ class Random {
 
 int RoundUp(int value, int step) { return (value + step - 1) / step * step; }
 
-// Vectors that hold data: vector (b, y, x) at addr + b*blk_stride + (row0 + y*pitch) mod wrap + x, modulo 65536.
+// Vectors that hold data: vector (b, y, x) at addr + b*blk_stride + (row0 + y*pitch) mod wrap + x,
+// modulo 65536.
 struct Area {
   int addr = 0, blocks = 1, h = 1, w = 1;
   int pitch = 1, blk_stride = 0, wrap = 0, row0 = 0;
@@ -76,8 +79,10 @@ void SetClaim(isa::Operation* op, StreamId stream, int bank, int further) {
     if (stream == StreamId::kExeRes) set(o->b_bank, o->b_banks);
     if (stream == StreamId::kExeOut) set(o->out_bank, o->out_banks);
   }
-  if (auto* o = std::get_if<isa::Win>(op)) stream == StreamId::kVecA ? set(o->in_bank, o->in_banks) : set(o->out_bank, o->out_banks);
-  if (auto* o = std::get_if<isa::Pack>(op)) stream == StreamId::kVecA ? set(o->in_bank, o->in_banks) : set(o->out_bank, o->out_banks);
+  if (auto* o = std::get_if<isa::Win>(op))
+    stream == StreamId::kVecA ? set(o->in_bank, o->in_banks) : set(o->out_bank, o->out_banks);
+  if (auto* o = std::get_if<isa::Pack>(op))
+    stream == StreamId::kVecA ? set(o->in_bank, o->in_banks) : set(o->out_bank, o->out_banks);
   if (auto* o = std::get_if<isa::Elt>(op)) {
     if (stream == StreamId::kVecA) set(o->in_bank, o->in_banks);
     if (stream == StreamId::kVecB) set(o->b_bank, o->b_banks);
@@ -85,22 +90,29 @@ void SetClaim(isa::Operation* op, StreamId stream, int bank, int further) {
   }
 }
 
-// Appends instructions and orders each after those it depends on, by semaphores (one for each pair of queues), fences and
-// SYNC. It keeps what the verifier keeps, but to create order, not to look for it.
+// Appends instructions and orders each after those it depends on, by semaphores (one for each pair
+// of queues), fences and SYNC. It keeps what the verifier keeps, but to create order, not to look
+// for it.
 class Sequence {
  public:
-  Sequence(const ArchConfig& arch, Random* random) : arch_(arch), random_(*random), vectors_(0x10000) {
+  Sequence(const ArchConfig& arch, Random* random)
+      : arch_(arch), random_(*random), vectors_(0x10000) {
     for (auto& s : claims_) s.fill(-1);
     for (int m = 0; m < kParameterMemories; ++m)
-      parameters_[m].resize(static_cast<size_t>(ParameterEntries(arch, static_cast<ParameterMemory>(m))));
+      parameters_[m].resize(
+          static_cast<size_t>(ParameterEntries(arch, static_cast<ParameterMemory>(m))));
     std::iota(pair_semaphore_.begin(), pair_semaphore_.end(), 0);
-    for (int i = isa::kSemaphores - 1; i > 0; --i) std::swap(pair_semaphore_[static_cast<size_t>(i)], pair_semaphore_[static_cast<size_t>(random_.Int(0, i))]);
+    for (int i = isa::kSemaphores - 1; i > 0; --i)
+      std::swap(pair_semaphore_[static_cast<size_t>(i)],
+                pair_semaphore_[static_cast<size_t>(random_.Int(0, i))]);
     for (auto& row : last_signal_) row.fill(-1);
   }
 
   const std::vector<isa::Operation>& ops() const { return ops_; }
   int size() const { return static_cast<int>(ops_.size()); }
-  bool Written(ParameterMemory memory, int entry) const { return parameters_[static_cast<size_t>(memory)][static_cast<size_t>(entry)].writer >= 0; }
+  bool Written(ParameterMemory memory, int entry) const {
+    return parameters_[static_cast<size_t>(memory)][static_cast<size_t>(entry)].writer >= 0;
+  }
   bool WrittenVector(int v) const { return vectors_[static_cast<size_t>(v & 0xffff)].writer >= 0; }
   bool AccumulatorsWritten(int first, int count) const {
     for (int a = first; a < first + count; ++a)
@@ -108,7 +120,8 @@ class Sequence {
     return true;
   }
 
-  // Chooses claims that cover the streams, now and then a bank more. False if two streams of the instruction collide.
+  // Chooses claims that cover the streams, now and then a bank more. False if two streams of the
+  // instruction collide.
   bool FitClaims(isa::Operation* op) {
     auto streams = StreamsOf(arch_, *op);
     if (!streams) return false;
@@ -127,14 +140,15 @@ class Sequence {
     const auto claims = ClaimsOf(*op);
     for (size_t i = 0; i < claims.size(); ++i)
       for (size_t j = i + 1; j < claims.size(); ++j)
-        if (IsWrite(claims[i].stream) == IsWrite(claims[j].stream) && claims[i].bank <= claims[j].bank + claims[j].further &&
+        if (IsWrite(claims[i].stream) == IsWrite(claims[j].stream) &&
+            claims[i].bank <= claims[j].bank + claims[j].further &&
             claims[j].bank <= claims[i].bank + claims[i].further)
           return false;
     return true;
   }
 
-  // Appends an instruction whose claims fit; `in_place` allows it to overwrite what it reads. False, and nothing appended, if it would
-  // read unwritten data or overwrite its own operands.
+  // Appends an instruction whose claims fit; `in_place` allows it to overwrite what it reads.
+  // False, and nothing appended, if it would read unwritten data or overwrite its own operands.
   bool Add(isa::Operation op, bool in_place = false) {
     std::array<int, kQ> need;
     need.fill(-1);
@@ -163,7 +177,9 @@ class Sequence {
   }
 
   // A semaphore no pair of queues uses.
-  int SpareSemaphore(int i) const { return pair_semaphore_[static_cast<size_t>(kQ * (kQ - 1) + i)]; }
+  int SpareSemaphore(int i) const {
+    return pair_semaphore_[static_cast<size_t>(kQ * (kQ - 1) + i)];
+  }
 
   // Order that nobody needs: queue c waits for what queue p has done so far.
   void Noise() {
@@ -196,18 +212,24 @@ class Sequence {
     std::vector<MemoryRange> ranges;
   };
 
-  bool Needs(const isa::Operation& op, int q, const std::vector<StreamUse>& streams, bool in_place, std::array<int, kQ>* need) {
+  bool Needs(const isa::Operation& op, int q, const std::vector<StreamUse>& streams, bool in_place,
+             std::array<int, kQ>* need) {
     const auto after = [&](int i) {
-      if (i >= 0) (*need)[queue_[static_cast<size_t>(i)]] = std::max((*need)[queue_[static_cast<size_t>(i)]], position_[static_cast<size_t>(i)]);
+      if (i >= 0)
+        (*need)[queue_[static_cast<size_t>(i)]] =
+            std::max((*need)[queue_[static_cast<size_t>(i)]], position_[static_cast<size_t>(i)]);
     };
     std::vector<bool> reads(0x10000);
     for (const StreamUse& use : streams) {
-      const int low = use.bank * arch_.bank_depth, high = (use.bank + use.further + 1) * arch_.bank_depth;
+      const int low = use.bank * arch_.bank_depth,
+                high = (use.bank + use.further + 1) * arch_.bank_depth;
       for (int s = 0; s < kStreams; ++s)
-        if (s != static_cast<int>(use.stream) && IsWrite(static_cast<StreamId>(s)) == IsWrite(use.stream))
+        if (s != static_cast<int>(use.stream) &&
+            IsWrite(static_cast<StreamId>(s)) == IsWrite(use.stream))
           for (int b = use.bank; b <= use.bank + use.further; ++b) after(claims_[s][b]);
       for (const Run& run : use.runs) {
-        if (static_cast<int>(run.first) < low || static_cast<int>(run.first + run.count) > high) return false;
+        if (static_cast<int>(run.first) < low || static_cast<int>(run.first + run.count) > high)
+          return false;
         for (uint32_t v = run.first; v < run.first + run.count; ++v) {
           const Vector& vector = vectors_[v];
           if (!IsWrite(use.stream)) {
@@ -217,7 +239,8 @@ class Sequence {
             continue;
           }
           if (reads[v] && !in_place) return false;
-          if (vector.writer >= 0 && queue_[static_cast<size_t>(vector.writer)] != q) after(vector.writer);
+          if (vector.writer >= 0 && queue_[static_cast<size_t>(vector.writer)] != q)
+            after(vector.writer);
           for (const int r : vector.reader)
             if (r >= 0 && !(q == kExe && queue_[static_cast<size_t>(r)] == kExe)) after(r);
         }
@@ -239,7 +262,8 @@ class Sequence {
         if (a.region != use.region || a.write == use.write) continue;
         for (const MemoryRange& x : a.ranges)
           for (const MemoryRange& y : use.ranges)
-            if (x.offset < y.offset + y.bytes && y.offset < x.offset + x.bytes) after(a.instruction);
+            if (x.offset < y.offset + y.bytes && y.offset < x.offset + x.bytes)
+              after(a.instruction);
       }
     if (const auto* o = std::get_if<isa::Mma>(&op))
       if (!o->init && !AccumulatorsWritten(o->acc_base, o->mh * o->mw)) return false;
@@ -249,7 +273,8 @@ class Sequence {
   void Remember(int i, int q, const std::vector<StreamUse>& streams) {
     const isa::Operation& op = ops_[static_cast<size_t>(i)];
     for (const StreamUse& use : streams) {
-      for (int b = use.bank; b <= use.bank + use.further; ++b) claims_[static_cast<int>(use.stream)][b] = i;
+      for (int b = use.bank; b <= use.bank + use.further; ++b)
+        claims_[static_cast<int>(use.stream)][b] = i;
       for (const Run& run : use.runs)
         for (uint32_t v = run.first; v < run.first + run.count; ++v) {
           if (IsWrite(use.stream))
@@ -266,10 +291,12 @@ class Sequence {
     const auto memory = *MemoryOf(arch_, op);
     for (const MemoryUse& use : memory) accesses_.push_back({i, use.region, use.write, use.ranges});
     if (const auto* o = std::get_if<isa::Mma>(&op))
-      for (int a = o->acc_base; a < o->acc_base + o->mh * o->mw; ++a) accumulators_[static_cast<size_t>(a)] = !o->emit;
+      for (int a = o->acc_base; a < o->acc_base + o->mh * o->mw; ++a)
+        accumulators_[static_cast<size_t>(a)] = !o->emit;
   }
 
-  // Creates the order `need` asks for (positions in the queues that must have completed) and places the instruction.
+  // Creates the order `need` asks for (positions in the queues that must have completed) and places
+  // the instruction.
   void Append(isa::Operation op, int q, std::array<int, kQ> need) {
     Clock clock = issue_[q];
     isa::Header& h = isa::HeaderOf(op);
@@ -281,7 +308,9 @@ class Sequence {
       // The queue whose completion is farthest behind; each wait may make others superfluous.
       int p = -1;
       for (int other = 0; other < kQ; ++other)
-        if (other != q && need[other] >= clock.completed[other] && (p < 0 || need[other] - clock.completed[other] > need[p] - clock.completed[p])) p = other;
+        if (other != q && need[other] >= clock.completed[other] &&
+            (p < 0 || need[other] - clock.completed[other] > need[p] - clock.completed[p]))
+          p = other;
       if (p < 0) break;
       const int from = Signaller(p, q, need[p]);
       waits.push_back(isa::Semaphore(PairSemaphore(p, q)));
@@ -308,7 +337,8 @@ class Sequence {
 
   void Place(isa::Operation op, int q, Clock clock) {
     const isa::Header& h = isa::HeaderOf(op);
-    if (h.fence || q == kVec || std::holds_alternative<isa::Sync>(op)) clock.completed[q] = count_[q];
+    if (h.fence || q == kVec || std::holds_alternative<isa::Sync>(op))
+      clock.completed[q] = count_[q];
     issue_[q] = clock;
     Clock done = clock;
     if (last_[q] >= 0) done.Join(completion_[static_cast<size_t>(last_[q])]);
@@ -320,14 +350,18 @@ class Sequence {
     ops_.push_back(std::move(op));
   }
 
-  int PairSemaphore(int p, int c) const { return pair_semaphore_[static_cast<size_t>(p * (kQ - 1) + (c < p ? c : c - 1))]; }
+  int PairSemaphore(int p, int c) const {
+    return pair_semaphore_[static_cast<size_t>(p * (kQ - 1) + (c < p ? c : c - 1))];
+  }
 
-  // An instruction of queue p at position >= `position` that signals queue c, after all that did so before (signals and
-  // waits match in order).
+  // An instruction of queue p at position >= `position` that signals queue c, after all that did so
+  // before (signals and waits match in order).
   int Signaller(int p, int c, int position) {
     const int32_t signal = isa::Semaphore(PairSemaphore(p, c));
     for (int i = 0; i < size(); ++i) {
-      if (queue_[static_cast<size_t>(i)] != p || position_[static_cast<size_t>(i)] < position || position_[static_cast<size_t>(i)] <= last_signal_[p][c]) continue;
+      if (queue_[static_cast<size_t>(i)] != p || position_[static_cast<size_t>(i)] < position ||
+          position_[static_cast<size_t>(i)] <= last_signal_[p][c])
+        continue;
       isa::Header& h = isa::HeaderOf(ops_[static_cast<size_t>(i)]);
       if (isa::HasSemaphore(h.signal0) && isa::HasSemaphore(h.signal1)) continue;
       if (!isa::HasSemaphore(h.signal0) && (isa::HasSemaphore(h.signal1) || random_.Chance(70)))
@@ -369,7 +403,9 @@ class Generator {
   Generator(const ArchConfig& arch, uint64_t seed, const RandomProgramOptions& options)
       : arch_(arch), options_(options), random_(seed), seq_(arch, &random_) {
     std::iota(region_of_.begin(), region_of_.end(), 0);
-    for (int i = isa::kRegions - 1; i > 0; --i) std::swap(region_of_[static_cast<size_t>(i)], region_of_[static_cast<size_t>(random_.Int(0, i))]);
+    for (int i = isa::kRegions - 1; i > 0; --i)
+      std::swap(region_of_[static_cast<size_t>(i)],
+                region_of_[static_cast<size_t>(random_.Int(0, i))]);
     input_bytes_ = RoundUp(random_.Int(2048, 8192), arch.n);
     output_bytes_ = RoundUp(random_.Int(2048, 8192), arch.n);
     scratch_bytes_ = RoundUp(random_.Int(2048, 8192), arch.n);
@@ -380,18 +416,24 @@ class Generator {
     const int steps = random_.Int(options_.min_steps, options_.max_steps);
     while (areas_.size() < 2) Load();
     const std::vector<std::function<void()>> kinds = {
-        [&] { Load(); }, [&] { Convolution(); }, [&] { Convolution(); }, [&] { Convolution(); }, [&] { Window(); }, [&] { Window(); },
-        [&] { Elementwise(); }, [&] { Elementwise(); }, [&] { Pack(); }, [&] { Store(); }, [&] { Reload(); }, [&] { seq_.Noise(); }, [&] { seq_.Noise(); }};
-    for (int s = 0; s < steps && seq_.size() < options_.max_instructions; ++s) random_.Pick(kinds)();
+        [&] { Load(); },        [&] { Convolution(); }, [&] { Convolution(); },
+        [&] { Convolution(); }, [&] { Window(); },      [&] { Window(); },
+        [&] { Elementwise(); }, [&] { Elementwise(); }, [&] { Pack(); },
+        [&] { Store(); },       [&] { Reload(); },      [&] { seq_.Noise(); },
+        [&] { seq_.Noise(); }};
+    for (int s = 0; s < steps && seq_.size() < options_.max_instructions; ++s)
+      random_.Pick(kinds)();
     Store();
     TakeLeftTiles();
   }
 
-  RandomProgram Finish(std::vector<isa::Instruction> instructions, std::optional<ExpectedFault> fault = std::nullopt) {
+  RandomProgram Finish(std::vector<isa::Instruction> instructions,
+                       std::optional<ExpectedFault> fault = std::nullopt) {
     RandomProgram p;
     p.instructions = std::move(instructions);
     p.regions.resize(isa::kRegions);
-    const auto make = [&](int kind, int bytes, bool read, bool write, bool execute) -> RandomRegion& {
+    const auto make = [&](int kind, int bytes, bool read, bool write,
+                          bool execute) -> RandomRegion& {
       RandomRegion& r = p.regions[static_cast<size_t>(region_of_[static_cast<size_t>(kind)])];
       r.extent = {static_cast<uint64_t>(bytes), read, write, execute};
       r.data.resize(static_cast<size_t>(bytes));
@@ -399,10 +441,12 @@ class Generator {
     };
     p.program_region = region_of_[0];
     p.program_offset = static_cast<uint32_t>(256 * random_.Int(0, 3));
-    const int program_bytes = static_cast<int>(p.program_offset + p.instructions.size() * isa::kInstructionBytes);
+    const int program_bytes =
+        static_cast<int>(p.program_offset + p.instructions.size() * isa::kInstructionBytes);
     RandomRegion& program = make(0, program_bytes, false, false, true);
     if (!p.instructions.empty())
-      std::memcpy(program.data.data() + p.program_offset, p.instructions.data(), p.instructions.size() * isa::kInstructionBytes);
+      std::memcpy(program.data.data() + p.program_offset, p.instructions.data(),
+                  p.instructions.size() * isa::kInstructionBytes);
     make(1, static_cast<int>(constants_.size()), true, false, false).data = constants_;
     for (uint8_t& byte : make(2, input_bytes_, true, false, false).data) byte = Code();
     make(3, output_bytes_, false, true, false);
@@ -429,21 +473,26 @@ class Generator {
   }
   int8_t Signed(int code) const { return static_cast<int8_t>(code); }
 
-  // --- Constants in memory -------------------------------------------------------------------------------------------
+  // --- Constants in memory
+  // -------------------------------------------------------------------------------------------
 
   // Reserves room at a multiple of N, after a gap now and then; returns the offset.
   uint32_t Reserve(int bytes) {
     const int gap = random_.Chance(50) ? arch_.n * random_.Int(0, 20) : 0;
-    const auto offset = static_cast<uint32_t>(RoundUp(static_cast<int>(constants_.size()), arch_.n) + gap);
+    const auto offset =
+        static_cast<uint32_t>(RoundUp(static_cast<int>(constants_.size()), arch_.n) + gap);
     while (constants_.size() < offset + static_cast<uint32_t>(bytes)) constants_.push_back(Code());
     return offset;
   }
-  void PutWord(uint32_t offset, uint32_t word) { std::memcpy(constants_.data() + offset, &word, 4); }
+  void PutWord(uint32_t offset, uint32_t word) {
+    std::memcpy(constants_.data() + offset, &word, 4);
+  }
   uint32_t FloatBits(int low_exponent, int high_exponent) {
     const auto exponent = static_cast<uint32_t>(127 + random_.Int(low_exponent, high_exponent));
     return exponent << 23 | static_cast<uint32_t>(random_.Next() & 0x7fffff);
   }
-  // A multiplier of N3: mostly one that leaves sums of products in range, sometimes at the ends of 2^-33 .. 2^9, sometimes 0.
+  // A multiplier of N3: mostly one that leaves sums of products in range, sometimes at the ends of
+  // 2^-33 .. 2^9, sometimes 0.
   uint32_t Multiplier() {
     const int kind = random_.Int(0, 19);
     if (kind == 0) return 0;
@@ -454,7 +503,9 @@ class Generator {
   void PutParameterSet(uint32_t offset) {
     for (int c = 0; c < arch_.n; ++c) {
       const bool wild = random_.Chance(3);
-      PutWord(offset + 4 * static_cast<uint32_t>(c), wild ? static_cast<uint32_t>(random_.Next()) : static_cast<uint32_t>(random_.Int(-20000, 20000)));
+      PutWord(offset + 4 * static_cast<uint32_t>(c),
+              wild ? static_cast<uint32_t>(random_.Next())
+                   : static_cast<uint32_t>(random_.Int(-20000, 20000)));
       PutWord(offset + 4 * static_cast<uint32_t>(arch_.n + c), Multiplier());
     }
   }
@@ -464,7 +515,9 @@ class Generator {
     const bool wild = random_.Chance(10);
     const float ra = std::bit_cast<float>(FloatBits(wild ? -20 : -4, wild ? 10 : 2));
     const float rb = std::bit_cast<float>(FloatBits(wild ? -20 : -4, wild ? 10 : 2));
-    const float za = static_cast<float>(random_.Int(-128, 127)), zb = static_cast<float>(random_.Int(-128, 127)), zc = static_cast<float>(random_.Int(-128, 127));
+    const float za = static_cast<float>(random_.Int(-128, 127)),
+                zb = static_cast<float>(random_.Int(-128, 127)),
+                zc = static_cast<float>(random_.Int(-128, 127));
     const float product = rb * zb;
     const float f = zc - std::fma(ra, za, product);
     PutWord(offset, Bits(ra));
@@ -511,22 +564,31 @@ class Generator {
     return seq_.Add(ldp);
   }
 
-  // Makes entries first .. first+count-1 hold something, anew with some chance. Loads them in one piece or several.
+  // Makes entries first .. first+count-1 hold something, anew with some chance. Loads them in one
+  // piece or several.
   bool Ready(ParameterMemory memory, int first, int count) {
     bool missing = random_.Chance(15);
     for (int e = first; e < first + count; ++e) missing = missing || !seq_.Written(memory, e);
     if (!missing) return true;
-    const int extra = random_.Chance(30) ? random_.Int(0, std::min(3, ParameterEntries(arch_, memory) - first - count)) : 0;
+    const int extra =
+        random_.Chance(30)
+            ? random_.Int(0, std::min(3, ParameterEntries(arch_, memory) - first - count))
+            : 0;
     const int piece = random_.Chance(80) ? count + extra : std::max(1, count / 2);
     for (int e = first; e < first + count + extra; e += piece)
       if (!LoadParameters(memory, e, std::min(piece, first + count + extra - e))) return false;
     return true;
   }
-  int PickSet(int count) { return random_.Chance(70) ? random_.Int(0, std::min(6, arch_.psets - count)) : random_.Int(0, arch_.psets - count); }
+  int PickSet(int count) {
+    return random_.Chance(70) ? random_.Int(0, std::min(6, arch_.psets - count))
+                              : random_.Int(0, arch_.psets - count);
+  }
 
-  // --- Areas of the buffer -------------------------------------------------------------------------------------------
+  // --- Areas of the buffer
+  // -------------------------------------------------------------------------------------------
 
-  // A place for blocks x h x w vectors with gaps and, sometimes, circular rows. nullopt if it does not fit.
+  // A place for blocks x h x w vectors with gaps and, sometimes, circular rows. nullopt if it does
+  // not fit.
   std::optional<Area> Place(int blocks, int h, int w) {
     Area a{.blocks = blocks, .h = h, .w = w};
     a.pitch = w + (random_.Chance(30) ? random_.Int(1, 3) : 0);
@@ -607,7 +669,8 @@ class Generator {
     return part;
   }
 
-  // --- Matrix instructions -------------------------------------------------------------------------------------------
+  // --- Matrix instructions
+  // -------------------------------------------------------------------------------------------
 
   void LoadTiles(int tiles) {
     isa::Ldw op;
@@ -696,7 +759,8 @@ class Generator {
       op->res_row_step = random_.Int(0, 65535);
       op->res_wrap = random_.Int(0, 65535);
     }
-    return Ready(ParameterMemory::kExeSet, op->pset, 1) && (!op->table || Ready(ParameterMemory::kExeTable, op->table_slot, 1)) &&
+    return Ready(ParameterMemory::kExeSet, op->pset, 1) &&
+           (!op->table || Ready(ParameterMemory::kExeTable, op->table_slot, 1)) &&
            (!op->residual || Ready(ParameterMemory::kExeConst, op->const_slot, 1));
   }
 
@@ -820,7 +884,8 @@ class Generator {
     AddMma(op, nullptr);
   }
 
-  // --- Vector instructions -------------------------------------------------------------------------------------------
+  // --- Vector instructions
+  // -------------------------------------------------------------------------------------------
 
   void Window() {
     const Area src = Part(random_.Pick(areas_), 3);
@@ -843,8 +908,11 @@ class Generator {
     const int rows = op.blocks * ((op.kh * op.kw + 3) / 4);
     if (rows > arch_.wrows) return;
     op.wrow = random_.Int(0, std::min(arch_.wrows - rows, random_.Chance(70) ? 8 : arch_.wrows));
-    if (op.mode != isa::WinMode::kMax && !Ready(ParameterMemory::kVecSet, op.pset, op.pset_shared ? 1 : op.blocks)) return;
-    if (op.mode == isa::WinMode::kDepthwise && !Ready(ParameterMemory::kVecWeight, op.wrow, rows)) return;
+    if (op.mode != isa::WinMode::kMax &&
+        !Ready(ParameterMemory::kVecSet, op.pset, op.pset_shared ? 1 : op.blocks))
+      return;
+    if (op.mode == isa::WinMode::kDepthwise && !Ready(ParameterMemory::kVecWeight, op.wrow, rows))
+      return;
     if (op.table && !Ready(ParameterMemory::kVecTable, op.table_slot, 1)) return;
     const auto out = Place(op.blocks, op.mh, op.mw);
     if (!out) return;
@@ -862,7 +930,8 @@ class Generator {
     const bool two = op.mode != isa::EltMode::kCopy;
     const int stride = random_.Chance(80) ? 1 : random_.Int(1, 3);
     op.mh = random_.Int(1, a.h);
-    op.mw = random_.Int(1, std::max(1, std::min((a.w + stride - 1) / stride, options_.max_positions / op.mh)));
+    op.mw = random_.Int(
+        1, std::max(1, std::min((a.w + stride - 1) / stride, options_.max_positions / op.mh)));
     op.blocks = a.blocks;
     op.a_addr = a.addr;
     op.a_row0 = a.Row(random_.Int(0, a.h - op.mh));
@@ -885,7 +954,8 @@ class Generator {
     op.b_signed = random_.Chance(50);
     op.out_signed = op.mode == isa::EltMode::kCopy ? op.a_signed : random_.Chance(50);
     SetClamp(op.out_signed, &op.lo, &op.hi);
-    op.const_slot = 2 * random_.Int(0, isa::kConstSlots / 2 - 1) + (op.mode == isa::EltMode::kMul ? 1 : 0);
+    op.const_slot =
+        2 * random_.Int(0, isa::kConstSlots / 2 - 1) + (op.mode == isa::EltMode::kMul ? 1 : 0);
     op.table = random_.Chance(40);
     op.table_slot = random_.Int(0, isa::kTableSlots - 1);
     if (two && !Ready(ParameterMemory::kVecConst, op.const_slot, 1)) return;
@@ -926,7 +996,8 @@ class Generator {
     op.in_pitch = op.in_w + random_.Int(0, n);
     op.in_off = random_.Int(0, n - 1);
     op.in_off_step = random_.Chance(50) ? 0 : random_.Int(0, n - 1);
-    op.in_blk_stride = (n - 1 + (op.in_h - 1) * op.in_pitch + op.in_w + n - 1) / n + random_.Int(0, 2);
+    op.in_blk_stride =
+        (n - 1 + (op.in_h - 1) * op.in_pitch + op.in_w + n - 1) / n + random_.Int(0, 2);
     // Bytes for it: one long row of vectors.
     const int vectors = op.planes * op.in_blk_stride;
     if (vectors * n > input_bytes_ || vectors > arch_.bank_depth) return;
@@ -957,7 +1028,8 @@ class Generator {
     AddWithArea(op, *out);
   }
 
-  // --- Stores --------------------------------------------------------------------------------------------------------
+  // --- Stores
+  // --------------------------------------------------------------------------------------------------------
 
   void Store() {
     const bool scratch = random_.Chance(30);
@@ -1057,7 +1129,8 @@ RandomProgram Generator::Faulty(isa::Fault cause) {
       isa::Instruction bad;
       switch (random_.Int(0, 6)) {
         case 0:  // unknown or reserved opcode
-          bad.words[0] = std::vector<uint64_t>{0, 3, 9, 15, 19, 24, 25, 26, 63}[static_cast<size_t>(random_.Int(0, 8))];
+          bad.words[0] = std::vector<uint64_t>{
+              0, 3, 9, 15, 19, 24, 25, 26, 63}[static_cast<size_t>(random_.Int(0, 8))];
           break;
         case 1:  // reserved bit
           bad = isa::Encode(lda);
@@ -1217,7 +1290,8 @@ RandomProgram Generator::Faulty(isa::Fault cause) {
         offend(elt);
         expected.instruction2 = expected.instruction;
       } else {
-        // A long load, then a copy into its bank. The copy waits for a SYNC in front of the load, so the load is first.
+        // A long load, then a copy into its bank. The copy waits for a SYNC in front of the load,
+        // so the load is first.
         isa::Sync sync;
         sync.queue = Queue::kAct;
         sync.header.signal0 = isa::Semaphore(seq_.SpareSemaphore(1));
@@ -1334,8 +1408,10 @@ std::vector<MemoryExtent> Extents(const RandomProgram& p) {
 
 }  // namespace
 
-RandomProgram MakeRandomProgram(const ArchConfig& arch, uint64_t seed, const RandomProgramOptions& options) {
-  // A candidate can deadlock (weights behind what waits for them, or more of them than the ring holds). The verifier decides.
+RandomProgram MakeRandomProgram(const ArchConfig& arch, uint64_t seed,
+                                const RandomProgramOptions& options) {
+  // A candidate can deadlock (weights behind what waits for them, or more of them than the ring
+  // holds). The verifier decides.
   for (int attempt = 1;; ++attempt) {
     Generator generator(arch, Mix(seed, static_cast<uint64_t>(attempt)), options);
     generator.Body();
@@ -1347,7 +1423,8 @@ RandomProgram MakeRandomProgram(const ArchConfig& arch, uint64_t seed, const Ran
   }
 }
 
-RandomProgram MakeFaultyProgram(const ArchConfig& arch, uint64_t seed, isa::Fault cause, const RandomProgramOptions& options) {
+RandomProgram MakeFaultyProgram(const ArchConfig& arch, uint64_t seed, isa::Fault cause,
+                                const RandomProgramOptions& options) {
   for (int attempt = 1;; ++attempt) {
     // The beginning by itself must be valid.
     const uint64_t mixed = Mix(seed ^ 0xfa017, static_cast<uint64_t>(attempt));

@@ -1,10 +1,10 @@
 #include "octile/program/verifier.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 #include <deque>
-
-#include <fmt/format.h>
 
 #include "octile/program/access.h"
 #include "octile/program/assembler.h"
@@ -23,7 +23,8 @@ constexpr int kExe = static_cast<int>(Queue::kExe);
 constexpr int kVec = static_cast<int>(Queue::kVec);
 constexpr int kSto = static_cast<int>(Queue::kSto);
 constexpr int64_t kMaxInstructions = int64_t{1} << 24;
-// Bounds the time for programs that touch the same vectors absurdly often; ResNet-50 needs a hundredth.
+// Bounds the time for programs that touch the same vectors absurdly often; ResNet-50 needs a
+// hundredth.
 constexpr uint64_t kMaxWork = uint64_t{4} << 30;
 
 // For every queue, how many of its instructions are known to have issued and to have completed.
@@ -48,7 +49,8 @@ struct MemoryAccess {
 
 class Verifier {
  public:
-  Verifier(const ArchConfig& arch, std::span<const Instruction> program, std::span<const MemoryExtent> regions)
+  Verifier(const ArchConfig& arch, std::span<const Instruction> program,
+           std::span<const MemoryExtent> regions)
       : arch_(arch), program_(program), regions_(regions) {}
 
   std::optional<Violation> Find() {
@@ -61,8 +63,8 @@ class Verifier {
     int producer = -1;  // queue
     int consumer = -1;
     int64_t producer_example = -1, consumer_example = -1;
-    std::vector<int32_t> waits;   // queue positions of the consumers, in order
-    std::vector<Clock> signals;   // knowledge at each completed signal, in order
+    std::vector<int32_t> waits;  // queue positions of the consumers, in order
+    std::vector<Clock> signals;  // knowledge at each completed signal, in order
     size_t waited = 0;
   };
   struct Vector {
@@ -79,17 +81,22 @@ class Verifier {
   }
 
   // Records the violation; returns false.
-  bool Report(ViolationKind kind, int64_t instruction, std::string text, int64_t other = -1, uint64_t address = 0) {
-    violation_ = {kind, instruction, other, address,
-                  fmt::format("{} ({}): {}", instruction < static_cast<int64_t>(program_.size()) ? Name(instruction) : "program",
-                              ViolationKindName(kind), text)};
+  bool Report(ViolationKind kind, int64_t instruction, std::string text, int64_t other = -1,
+              uint64_t address = 0) {
+    violation_ = {
+        kind, instruction, other, address,
+        fmt::format(
+            "{} ({}): {}",
+            instruction < static_cast<int64_t>(program_.size()) ? Name(instruction) : "program",
+            ViolationKindName(kind), text)};
     return false;
   }
 
   bool Work(uint64_t amount, int64_t instruction) {
     work_ += amount;
     if (work_ <= kMaxWork) return true;
-    return Report(ViolationKind::kTooLarge, instruction, "the program touches more data than can be verified");
+    return Report(ViolationKind::kTooLarge, instruction,
+                  "the program touches more data than can be verified");
   }
 
   // Is the completion of `i` known at the issue of the instruction with this clock?
@@ -97,26 +104,32 @@ class Verifier {
     return position_[static_cast<size_t>(i)] < clock.completed[queue_[static_cast<size_t>(i)]];
   }
 
-  // --- What can be said of every instruction alone -----------------------------------------------------------------
+  // --- What can be said of every instruction alone
+  // -----------------------------------------------------------------
 
   bool Decode() {
-    if (program_.empty()) return Report(ViolationKind::kEnd, 0, "the program is empty; it must end in END");
+    if (program_.empty())
+      return Report(ViolationKind::kEnd, 0, "the program is empty; it must end in END");
     if (static_cast<int64_t>(program_.size()) > kMaxInstructions)
-      return Report(ViolationKind::kTooLarge, 0, fmt::format("more than {} instructions", kMaxInstructions));
+      return Report(ViolationKind::kTooLarge, 0,
+                    fmt::format("more than {} instructions", kMaxInstructions));
     if (auto r = Validate(arch_); !r) return Report(ViolationKind::kOperand, 0, r.error().message);
     ops_.reserve(program_.size());
     std::array<int32_t, kQ> counts{};
     for (size_t i = 0; i < program_.size(); ++i) {
       const auto at = static_cast<int64_t>(i);
-      if (const auto reason = isa::IllegalReason(program_[i])) return Report(ViolationKind::kIllegal, at, *reason);
+      if (const auto reason = isa::IllegalReason(program_[i]))
+        return Report(ViolationKind::kIllegal, at, *reason);
       ops_.push_back(*isa::Decode(program_[i]));
       const bool end = std::holds_alternative<isa::End>(ops_.back());
       if (end != (i + 1 == program_.size()))
-        return Report(ViolationKind::kEnd, at, end ? "instructions follow END" : "the program does not end in END");
+        return Report(ViolationKind::kEnd, at,
+                      end ? "instructions follow END" : "the program does not end in END");
       const int queue = static_cast<int>(isa::QueueOf(program_[i]));
       queue_.push_back(static_cast<uint8_t>(queue));
       position_.push_back(end ? 0 : counts[queue]++);
-      if (const auto reason = OperandReason(arch_, ops_.back())) return Report(ViolationKind::kOperand, at, *reason);
+      if (const auto reason = OperandReason(arch_, ops_.back()))
+        return Report(ViolationKind::kOperand, at, *reason);
       if (!end && !CheckRegions(at)) return false;
     }
     return true;
@@ -124,24 +137,32 @@ class Verifier {
 
   bool CheckRegions(int64_t i) {
     const auto uses = MemoryOf(arch_, ops_[static_cast<size_t>(i)]);
-    if (!uses) return Report(ViolationKind::kTooLarge, i, "the transfer has more rows than can be verified");
+    if (!uses)
+      return Report(ViolationKind::kTooLarge, i, "the transfer has more rows than can be verified");
     for (const MemoryUse& use : *uses) {
       if (static_cast<size_t>(use.region) >= regions_.size())
-        return Report(ViolationKind::kRegion, i, fmt::format("region {} does not exist, there are {}", use.region, regions_.size()),
-                      -1, use.ranges.empty() ? 0 : use.ranges[0].offset);
+        return Report(
+            ViolationKind::kRegion, i,
+            fmt::format("region {} does not exist, there are {}", use.region, regions_.size()), -1,
+            use.ranges.empty() ? 0 : use.ranges[0].offset);
       const MemoryExtent& extent = regions_[static_cast<size_t>(use.region)];
       for (const MemoryRange& range : use.ranges)
         if (range.offset + range.bytes > extent.limit)
-          return Report(ViolationKind::kRegion, i,
-                        fmt::format("bytes {:#x}..{:#x} are beyond the {:#x} bytes of region {}", range.offset,
-                                    range.offset + range.bytes - 1, extent.limit, use.region),
-                        -1, range.offset);
+          return Report(
+              ViolationKind::kRegion, i,
+              fmt::format("bytes {:#x}..{:#x} are beyond the {:#x} bytes of region {}",
+                          range.offset, range.offset + range.bytes - 1, extent.limit, use.region),
+              -1, range.offset);
       if (use.write ? !extent.write : !extent.read)
-        return Report(ViolationKind::kRegion, i, fmt::format("region {} may not be {}", use.region, use.write ? "written" : "read"),
-                      -1, use.ranges[0].offset);
+        return Report(
+            ViolationKind::kRegion, i,
+            fmt::format("region {} may not be {}", use.region, use.write ? "written" : "read"), -1,
+            use.ranges[0].offset);
       if (use.write && extent.execute)
-        return Report(ViolationKind::kRace, i, fmt::format("writes region {}, from which instructions are fetched", use.region), -1,
-                      use.ranges[0].offset);
+        return Report(
+            ViolationKind::kRace, i,
+            fmt::format("writes region {}, from which instructions are fetched", use.region), -1,
+            use.ranges[0].offset);
     }
     return true;
   }
@@ -161,10 +182,11 @@ class Verifier {
         const int number = isa::SemaphoreNumber(operand);
         Semaphore& s = semaphores_[number];
         if (s.consumer >= 0 && s.consumer != queue)
-          return Report(ViolationKind::kSemaphore, at,
-                        fmt::format("waits for semaphore {} in queue {}, as does {} in another queue", number,
-                                    isa::QueueName(static_cast<Queue>(queue)), Name(s.consumer_example)),
-                        s.consumer_example, static_cast<uint64_t>(number));
+          return Report(
+              ViolationKind::kSemaphore, at,
+              fmt::format("waits for semaphore {} in queue {}, as does {} in another queue", number,
+                          isa::QueueName(static_cast<Queue>(queue)), Name(s.consumer_example)),
+              s.consumer_example, static_cast<uint64_t>(number));
         if (s.consumer < 0) {
           s.consumer = queue;
           s.consumer_example = at;
@@ -176,10 +198,12 @@ class Verifier {
         const int number = isa::SemaphoreNumber(operand);
         Semaphore& s = semaphores_[number];
         if (s.producer >= 0 && s.producer != queue)
-          return Report(ViolationKind::kSemaphore, at,
-                        fmt::format("signals semaphore {} from queue {}, as does {} from another queue", number,
-                                    isa::QueueName(static_cast<Queue>(queue)), Name(s.producer_example)),
-                        s.producer_example, static_cast<uint64_t>(number));
+          return Report(
+              ViolationKind::kSemaphore, at,
+              fmt::format("signals semaphore {} from queue {}, as does {} from another queue",
+                          number, isa::QueueName(static_cast<Queue>(queue)),
+                          Name(s.producer_example)),
+              s.producer_example, static_cast<uint64_t>(number));
         if (s.producer < 0) {
           s.producer = queue;
           s.producer_example = at;
@@ -189,14 +213,17 @@ class Verifier {
     return true;
   }
 
-  // --- The greedy run ------------------------------------------------------------------------------------------------
-  // Every step that can happen happens. Queues are FIFOs and every semaphore has one consumer queue, so the set of
-  // instructions that ever complete does not depend on the order of steps: a deadlock here is one under every timing.
+  // --- The greedy run
+  // ------------------------------------------------------------------------------------------------
+  // Every step that can happen happens. Queues are FIFOs and every semaphore has one consumer
+  // queue, so the set of instructions that ever complete does not depend on the order of steps: a
+  // deadlock here is one under every timing.
 
   bool Execute() {
     vectors_.resize(0x10000);
     for (int m = 0; m < kParameterMemories; ++m)
-      parameters_[m].resize(static_cast<size_t>(ParameterEntries(arch_, static_cast<ParameterMemory>(m))));
+      parameters_[m].resize(
+          static_cast<size_t>(ParameterEntries(arch_, static_cast<ParameterMemory>(m))));
     accumulators_.resize(static_cast<size_t>(arch_.acc_depth));
     for (auto& stream : claims_) stream.fill(-1);
     for (auto& queue : memory_) queue.resize(regions_.size());
@@ -209,10 +236,13 @@ class Verifier {
         ++next;
         moved = true;
       }
-      // Of those that can issue the earliest in the program, so that messages blame the later of two instructions.
+      // Of those that can issue the earliest in the program, so that messages blame the later of
+      // two instructions.
       int best = -1;
       for (int q = 0; q < kQ; ++q)
-        if (!queues_[q].empty() && (best < 0 || queues_[q].front() < queues_[best].front()) && CanIssue(q)) best = q;
+        if (!queues_[q].empty() && (best < 0 || queues_[q].front() < queues_[best].front()) &&
+            CanIssue(q))
+          best = q;
       if (best >= 0) {
         if (!Issue(best)) return false;
         moved = true;
@@ -226,8 +256,9 @@ class Verifier {
     if (tile_position_ * arch_.n != loaded_beats_) {
       const int64_t left = loaded_beats_ / arch_.n - tile_position_;
       return Report(ViolationKind::kRing, end,
-                    fmt::format("{} weight tiles are left in the ring (loaded {}, taken {}{})", left, loaded_beats_ / arch_.n,
-                                tile_position_, last_retained_ ? "; the last MMA keeps its tiles" : ""));
+                    fmt::format("{} weight tiles are left in the ring (loaded {}, taken {}{})",
+                                left, loaded_beats_ / arch_.n, tile_position_,
+                                last_retained_ ? "; the last MMA keeps its tiles" : ""));
     }
     return true;
   }
@@ -255,14 +286,16 @@ class Verifier {
       clock.Join(s.signals[s.waited++]);
     }
     // The vector unit runs one instruction at a time.
-    if (h.fence || q == kVec || std::holds_alternative<isa::Sync>(op)) clock.Join(completion_clock_[q]);
+    if (h.fence || q == kVec || std::holds_alternative<isa::Sync>(op))
+      clock.Join(completion_clock_[q]);
     if (!Check(i, q, clock)) return false;
     clock.issued[q] = position_[static_cast<size_t>(i)] + 1;
     issue_clock_[q] = clock;
     if (const auto* ldw = std::get_if<isa::Ldw>(&op)) {
       active_[q] = i;
       load_offset_ = ldw->offset;
-      load_end_ = ldw->offset + static_cast<uint64_t>(ldw->tiles) * static_cast<uint64_t>(arch_.tile_bytes());
+      load_end_ = ldw->offset +
+                  static_cast<uint64_t>(ldw->tiles) * static_cast<uint64_t>(arch_.tile_bytes());
       return true;
     }
     if (const auto* mma = std::get_if<isa::Mma>(&op)) {
@@ -270,8 +303,9 @@ class Verifier {
       tiles_left_ = TilesOf(*mma);
       tile_next_ = tile_position_;
       if (tiles_left_ > arch_.ring_tiles && mma->retain)
-        return Report(ViolationKind::kDeadlock, i,
-                      fmt::format("keeps {} tiles, the ring holds {}", tiles_left_, arch_.ring_tiles));
+        return Report(
+            ViolationKind::kDeadlock, i,
+            fmt::format("keeps {} tiles, the ring holds {}", tiles_left_, arch_.ring_tiles));
       return true;
     }
     return Complete(i, q);
@@ -291,24 +325,28 @@ class Verifier {
       size_t waited = 0;
       if (s.consumer >= 0 && s.signals.size() > isa::kSemaphoreMax) {
         const int32_t issued = completion_clock_[q].issued[s.consumer];
-        waited = static_cast<size_t>(std::lower_bound(s.waits.begin(), s.waits.end(), issued) - s.waits.begin());
+        waited = static_cast<size_t>(std::lower_bound(s.waits.begin(), s.waits.end(), issued) -
+                                     s.waits.begin());
       }
       if (s.signals.size() - waited > isa::kSemaphoreMax)
         return Report(ViolationKind::kSemaphore, i,
-                      fmt::format("semaphore {} can reach {}, above its maximum {}", number, s.signals.size() - waited,
-                                  isa::kSemaphoreMax),
+                      fmt::format("semaphore {} can reach {}, above its maximum {}", number,
+                                  s.signals.size() - waited, isa::kSemaphoreMax),
                       -1, static_cast<uint64_t>(number));
     }
     return true;
   }
 
-  // Lets the active LDW fetch whole bursts while the ring has room, and the active MMA take complete tiles.
+  // Lets the active LDW fetch whole bursts while the ring has room, and the active MMA take
+  // complete tiles.
   bool MoveTiles(bool* moved) {
     const int64_t ring_beats = int64_t{arch_.ring_tiles} * arch_.n;
     if (active_[kWgt] >= 0) {
       while (load_offset_ < load_end_) {
-        const uint64_t cut = std::min((load_offset_ / isa::kBurstBytes + 1) * isa::kBurstBytes, load_end_);
-        const auto beats = static_cast<int64_t>((cut - load_offset_) / static_cast<uint64_t>(arch_.n));
+        const uint64_t cut =
+            std::min((load_offset_ / isa::kBurstBytes + 1) * isa::kBurstBytes, load_end_);
+        const auto beats =
+            static_cast<int64_t>((cut - load_offset_) / static_cast<uint64_t>(arch_.n));
         if (loaded_beats_ + beats - freed_beats_ > ring_beats) break;
         loaded_beats_ += beats;
         load_offset_ = cut;
@@ -351,19 +389,23 @@ class Verifier {
       if (first < 0) first = i;
       std::string why;
       if (active_[q] >= 0 && q == kWgt) {
-        why = fmt::format("waits for room in the ring ({} of {} tiles held)", (loaded_beats_ - freed_beats_) / arch_.n, arch_.ring_tiles);
+        why = fmt::format("waits for room in the ring ({} of {} tiles held)",
+                          (loaded_beats_ - freed_beats_) / arch_.n, arch_.ring_tiles);
       } else if (active_[q] >= 0) {
-        why = fmt::format("waits for weight tile {} (loaded are {})", tile_next_, loaded_beats_ / arch_.n);
+        why = fmt::format("waits for weight tile {} (loaded are {})", tile_next_,
+                          loaded_beats_ / arch_.n);
       } else {
         const isa::Header& h = isa::HeaderOf(ops_[static_cast<size_t>(i)]);
         for (const int32_t operand : {h.wait0, h.wait1}) {
           if (!isa::HasSemaphore(operand)) continue;
           const Semaphore& s = semaphores_[isa::SemaphoreNumber(operand)];
           if (s.signals.size() <= s.waited)
-            why += fmt::format("{}waits for signal {} of semaphore {}", why.empty() ? "" : " and ", s.waited + 1, isa::SemaphoreNumber(operand));
+            why += fmt::format("{}waits for signal {} of semaphore {}", why.empty() ? "" : " and ",
+                               s.waited + 1, isa::SemaphoreNumber(operand));
         }
       }
-      text += fmt::format("; queue {}: instruction {} {}", isa::QueueName(static_cast<Queue>(q)), i, why);
+      text += fmt::format("; queue {}: instruction {} {}", isa::QueueName(static_cast<Queue>(q)), i,
+                          why);
     }
     if (next + 1 < static_cast<int64_t>(program_.size()))
       text += fmt::format("; dispatch: instruction {} waits for room in queue {}", next,
@@ -371,15 +413,18 @@ class Verifier {
     return Report(ViolationKind::kDeadlock, first, "nothing can move" + text);
   }
 
-  // --- Checks at issue -------------------------------------------------------------------------------------------------
-  // Instructions are visited in an order in which each comes after everything that must precede it. So of two
-  // conflicting accesses the later visited one looks whether the earlier one's completion is known to it.
+  // --- Checks at issue
+  // -------------------------------------------------------------------------------------------------
+  // Instructions are visited in an order in which each comes after everything that must precede it.
+  // So of two conflicting accesses the later visited one looks whether the earlier one's completion
+  // is known to it.
 
   bool Check(int32_t i, int q, const Clock& clock) {
     const isa::Operation& op = ops_[static_cast<size_t>(i)];
     if (std::holds_alternative<isa::Sync>(op)) return true;
     auto streams = StreamsOf(arch_, op);
-    if (!streams) return Report(ViolationKind::kTooLarge, i, "the streams have more rows than can be verified");
+    if (!streams)
+      return Report(ViolationKind::kTooLarge, i, "the streams have more rows than can be verified");
     for (const StreamUse& use : *streams)
       if (!CheckClaim(i, use)) return false;
     if (!CheckConflicts(i, clock, *streams)) return false;
@@ -395,14 +440,18 @@ class Verifier {
 
   bool CheckClaim(int32_t i, const StreamUse& use) {
     const uint32_t low = static_cast<uint32_t>(use.bank * arch_.bank_depth);
-    const uint32_t high = static_cast<uint32_t>((use.bank + use.further + 1) * arch_.bank_depth);  // within the buffer: OPERAND
+    const uint32_t high = static_cast<uint32_t>((use.bank + use.further + 1) *
+                                                arch_.bank_depth);  // within the buffer: OPERAND
     for (const Run& run : use.runs) {
       if (run.first >= low && run.first + run.count <= high) continue;
       const uint32_t address = run.first >= low && run.first < high ? high : run.first;
-      return Report(ViolationKind::kClaim, i,
-                    fmt::format("stream {} touches vector {} (bank {}), it claims banks {}..{} (vectors {}..{})", StreamName(use.stream),
-                                address, address / static_cast<uint32_t>(arch_.bank_depth), use.bank, use.bank + use.further, low, high - 1),
-                    -1, address);
+      return Report(
+          ViolationKind::kClaim, i,
+          fmt::format(
+              "stream {} touches vector {} (bank {}), it claims banks {}..{} (vectors {}..{})",
+              StreamName(use.stream), address, address / static_cast<uint32_t>(arch_.bank_depth),
+              use.bank, use.bank + use.further, low, high - 1),
+          -1, address);
     }
     return true;
   }
@@ -413,8 +462,9 @@ class Verifier {
         if (own.stream <= use.stream || IsWrite(own.stream) != IsWrite(use.stream)) continue;
         if (own.bank <= use.bank + use.further && use.bank <= own.bank + own.further)
           return Report(ViolationKind::kConflict, i,
-                        fmt::format("its streams {} and {} claim common banks ({}..{} and {}..{})", StreamName(use.stream),
-                                    StreamName(own.stream), use.bank, use.bank + use.further, own.bank, own.bank + own.further),
+                        fmt::format("its streams {} and {} claim common banks ({}..{} and {}..{})",
+                                    StreamName(use.stream), StreamName(own.stream), use.bank,
+                                    use.bank + use.further, own.bank, own.bank + own.further),
                         i);
       }
       for (int s = 0; s < kStreams; ++s) {
@@ -424,7 +474,8 @@ class Verifier {
           const int32_t other = claims_[s][b];
           if (other >= 0 && !Completed(other, clock))
             return Report(ViolationKind::kConflict, i,
-                          fmt::format("stream {} claims bank {}, which stream {} of {} claims, too, and nothing orders the two",
+                          fmt::format("stream {} claims bank {}, which stream {} of {} claims, "
+                                      "too, and nothing orders the two",
                                       StreamName(use.stream), b, StreamName(stream), Name(other)),
                           other, static_cast<uint64_t>(b));
         }
@@ -432,13 +483,17 @@ class Verifier {
     }
     // Claims of a stream come from one queue in order: when the last is complete, all are.
     for (const StreamUse& use : streams)
-      for (int b = use.bank; b <= use.bank + use.further; ++b) claims_[static_cast<int>(use.stream)][b] = i;
+      for (int b = use.bank; b <= use.bank + use.further; ++b)
+        claims_[static_cast<int>(use.stream)][b] = i;
     return true;
   }
 
-  bool Race(int32_t i, int32_t other, std::string_view what, std::string_view unit, uint64_t address) {
-    return Report(ViolationKind::kRace, i, fmt::format("{} {} {} of {}, and nothing orders the two", what, unit, address, Name(other)), other,
-                  address);
+  bool Race(int32_t i, int32_t other, std::string_view what, std::string_view unit,
+            uint64_t address) {
+    return Report(
+        ViolationKind::kRace, i,
+        fmt::format("{} {} {} of {}, and nothing orders the two", what, unit, address, Name(other)),
+        other, address);
   }
 
   static int ReaderSlot(int q) { return q == kExe ? 0 : q == kVec ? 1 : 2; }
@@ -452,9 +507,13 @@ class Verifier {
         Vector& vector = vectors_[v];
         if (vector.writer != known || known < 0) {
           if (vector.writer < 0)
-            return Report(ViolationKind::kUninitialized, i, fmt::format("stream {} reads vector {}, which nothing has written", StreamName(use.stream), v),
+            return Report(ViolationKind::kUninitialized, i,
+                          fmt::format("stream {} reads vector {}, which nothing has written",
+                                      StreamName(use.stream), v),
                           -1, v);
-          if (!Completed(vector.writer, clock)) return Race(i, vector.writer, fmt::format("stream {} reads", StreamName(use.stream)), "result vector", v);
+          if (!Completed(vector.writer, clock))
+            return Race(i, vector.writer, fmt::format("stream {} reads", StreamName(use.stream)),
+                        "result vector", v);
           known = vector.writer;
         }
         vector.reader[slot] = i;
@@ -468,19 +527,22 @@ class Verifier {
     if (const auto* o = std::get_if<isa::Elt>(&op)) {
       const bool a = read == StreamId::kVecA;
       const auto same = [&](int addr, int row0, int step, int wrap, int blk, int x) {
-        return addr == o->out_addr && row0 == o->out_row0 && (o->mh == 1 || (step == o->out_row_step && wrap == o->out_wrap)) &&
+        return addr == o->out_addr && row0 == o->out_row0 &&
+               (o->mh == 1 || (step == o->out_row_step && wrap == o->out_wrap)) &&
                (o->blocks == 1 || blk == o->out_blk_stride) && (o->mw == 1 || x == o->out_x_step);
       };
       return a ? same(o->a_addr, o->a_row0, o->a_row_step, o->a_wrap, o->a_blk_stride, o->a_x_step)
                : same(o->b_addr, o->b_row0, o->b_row_step, o->b_wrap, o->b_blk_stride, o->b_x_step);
     }
     if (const auto* o = std::get_if<isa::Mma>(&op))
-      return read == StreamId::kExeRes && o->res_addr == o->out_addr && o->res_row0 == o->out_row0 &&
+      return read == StreamId::kExeRes && o->res_addr == o->out_addr &&
+             o->res_row0 == o->out_row0 &&
              (o->mh == 1 || (o->res_row_step == o->out_row_step && o->res_wrap == o->out_wrap));
     return false;
   }
 
-  bool Write(int32_t i, int q, const Clock& clock, const StreamUse& use, const std::vector<StreamUse>& streams) {
+  bool Write(int32_t i, int q, const Clock& clock, const StreamUse& use,
+             const std::vector<StreamUse>& streams) {
     const isa::Operation& op = ops_[static_cast<size_t>(i)];
     for (const Run& run : use.runs) {
       if (!Work(run.count, i)) return false;
@@ -490,8 +552,10 @@ class Verifier {
           repeated_ = i;
           continue;
         }
-        if (vector.writer >= 0 && queue_[static_cast<size_t>(vector.writer)] != q && !Completed(vector.writer, clock))
-          return Race(i, vector.writer, fmt::format("stream {} overwrites", StreamName(use.stream)), "result vector", v);
+        if (vector.writer >= 0 && queue_[static_cast<size_t>(vector.writer)] != q &&
+            !Completed(vector.writer, clock))
+          return Race(i, vector.writer, fmt::format("stream {} overwrites", StreamName(use.stream)),
+                      "result vector", v);
         for (const int32_t reader : vector.reader) {
           if (reader < 0) continue;
           if (reader == i) {
@@ -501,7 +565,8 @@ class Verifier {
           // The array reads far ahead of the post unit's writes, in order.
           if (q == kExe && queue_[static_cast<size_t>(reader)] == kExe) continue;
           if (!Completed(reader, clock))
-            return Race(i, reader, fmt::format("stream {} overwrites", StreamName(use.stream)), "operand vector", v);
+            return Race(i, reader, fmt::format("stream {} overwrites", StreamName(use.stream)),
+                        "operand vector", v);
         }
         vector.writer = i;
       }
@@ -517,8 +582,9 @@ class Verifier {
         for (uint32_t v = run.first; v < run.first + run.count; ++v)
           if (written[v])
             return Report(ViolationKind::kRace, i,
-                          fmt::format("writes vector {}, which its stream {} reads, and not position by position in place", v,
-                                      StreamName(read.stream)),
+                          fmt::format("writes vector {}, which its stream {} reads, and not "
+                                      "position by position in place",
+                                      v, StreamName(read.stream)),
                           i, v);
     }
     return true;
@@ -532,13 +598,16 @@ class Verifier {
         Parameter& entry = parameters_[static_cast<size_t>(use.memory)][static_cast<size_t>(e)];
         const auto at = static_cast<uint64_t>(e);
         if (q == kPrm) {
-          if (entry.reader >= 0 && !Completed(entry.reader, clock)) return Race(i, entry.reader, "overwrites", fmt::format("operand {}", name), at);
+          if (entry.reader >= 0 && !Completed(entry.reader, clock))
+            return Race(i, entry.reader, "overwrites", fmt::format("operand {}", name), at);
           entry.writer = i;
           continue;
         }
         if (entry.writer < 0)
-          return Report(ViolationKind::kUninitialized, i, fmt::format("reads {} {}, which nothing has written", name, e), -1, at);
-        if (!Completed(entry.writer, clock)) return Race(i, entry.writer, "reads", fmt::format("result {}", name), at);
+          return Report(ViolationKind::kUninitialized, i,
+                        fmt::format("reads {} {}, which nothing has written", name, e), -1, at);
+        if (!Completed(entry.writer, clock))
+          return Race(i, entry.writer, "reads", fmt::format("result {}", name), at);
         entry.reader = i;
       }
     }
@@ -548,8 +617,11 @@ class Verifier {
   bool CheckAccumulators(int32_t i, const isa::Mma& op) {
     for (int a = op.acc_base; a < op.acc_base + op.mh * op.mw; ++a) {
       if (!op.init && !accumulators_[static_cast<size_t>(a)])
-        return Report(ViolationKind::kUninitialized, i, fmt::format("adds to accumulator {}, which nothing has written (or a result has left)", a), -1,
-                      static_cast<uint64_t>(a));
+        return Report(
+            ViolationKind::kUninitialized, i,
+            fmt::format("adds to accumulator {}, which nothing has written (or a result has left)",
+                        a),
+            -1, static_cast<uint64_t>(a));
       accumulators_[static_cast<size_t>(a)] = !op.emit;
     }
     return true;
@@ -579,12 +651,14 @@ class Verifier {
       // Nobody writes the region: nothing to remember.
       if (!regions_[region].write) continue;
       MemoryAccess access{i, UINT64_MAX, 0, std::move(use.ranges)};
-      std::sort(access.ranges.begin(), access.ranges.end(), [](const auto& a, const auto& b) { return a.offset < b.offset; });
+      std::sort(access.ranges.begin(), access.ranges.end(),
+                [](const auto& a, const auto& b) { return a.offset < b.offset; });
       // Overlapping rows of one access become one.
       std::vector<MemoryRange> merged;
       for (const MemoryRange& r : access.ranges) {
         if (!merged.empty() && r.offset <= merged.back().offset + merged.back().bytes)
-          merged.back().bytes = std::max(merged.back().bytes, r.offset + r.bytes - merged.back().offset);
+          merged.back().bytes =
+              std::max(merged.back().bytes, r.offset + r.bytes - merged.back().offset);
         else
           merged.push_back(r);
       }
@@ -592,13 +666,21 @@ class Verifier {
       access.low = access.ranges.front().offset;
       access.high = access.ranges.back().offset + access.ranges.back().bytes;
       for (const int other : {kPrm, kWgt, kAct, kSto}) {
-        if (use.write == (other == kSto)) continue;  // writes are in order among themselves; reads do not disturb each other
+        if (use.write == (other == kSto))
+          continue;  // writes are in order among themselves; reads do not disturb each other
         const auto& list = memory_[other][region];
-        for (auto it = list.rbegin(); it != list.rend() && !Completed(it->instruction, clock); ++it) {
-          if (!Work(1 + (access.low < it->high && it->low < access.high ? access.ranges.size() + it->ranges.size() : 0), i)) return false;
+        for (auto it = list.rbegin(); it != list.rend() && !Completed(it->instruction, clock);
+             ++it) {
+          if (!Work(1 + (access.low < it->high && it->low < access.high
+                             ? access.ranges.size() + it->ranges.size()
+                             : 0),
+                    i))
+            return false;
           if (const auto at = Overlap(access, *it))
             return Race(i, it->instruction, use.write ? "overwrites" : "reads",
-                        fmt::format("{} of region {} at byte", use.write ? "data" : "the result", use.region), *at);
+                        fmt::format("{} of region {} at byte", use.write ? "data" : "the result",
+                                    use.region),
+                        *at);
         }
       }
       memory_[q][region].push_back(std::move(access));
@@ -642,8 +724,9 @@ class Verifier {
 }  // namespace
 
 std::string_view ViolationKindName(ViolationKind kind) {
-  constexpr std::string_view kNames[] = {"illegal", "operand", "region", "claim", "conflict", "semaphore",
-                                         "deadlock", "end", "ring", "race", "uninitialized", "too large"};
+  constexpr std::string_view kNames[] = {"illegal",  "operand",   "region",        "claim",
+                                         "conflict", "semaphore", "deadlock",      "end",
+                                         "ring",     "race",      "uninitialized", "too large"};
   return kNames[static_cast<size_t>(kind)];
 }
 
@@ -652,8 +735,10 @@ std::optional<Violation> FindViolation(const ArchConfig& arch, std::span<const I
   return Verifier(arch, program, regions).Find();
 }
 
-Status Verify(const ArchConfig& arch, std::span<const Instruction> program, std::span<const MemoryExtent> regions) {
-  if (const auto violation = FindViolation(arch, program, regions)) return Fail(ErrorCode::kProgram, "invalid program: " + violation->message);
+Status Verify(const ArchConfig& arch, std::span<const Instruction> program,
+              std::span<const MemoryExtent> regions) {
+  if (const auto violation = FindViolation(arch, program, regions))
+    return Fail(ErrorCode::kProgram, "invalid program: " + violation->message);
   return {};
 }
 
@@ -668,10 +753,15 @@ Status VerifyProgram(const Program& program) {
   const auto extents = ExtentsOf(program);
   for (const PlanItem& item : program.plan) {
     if (item.kind != PlanKind::kDevice) continue;
-    const auto segment = std::span(program.instructions).subspan(static_cast<size_t>(item.first), static_cast<size_t>(item.count));
+    const auto segment =
+        std::span(program.instructions)
+            .subspan(static_cast<size_t>(item.first), static_cast<size_t>(item.count));
     if (const auto violation = FindViolation(program.arch, segment, extents))
-      return Fail(ErrorCode::kProgram, fmt::format("invalid program, segment '{}' (its instruction 0 is number {} of the program): {}", item.name, item.first,
-                                                   violation->message));
+      return Fail(
+          ErrorCode::kProgram,
+          fmt::format(
+              "invalid program, segment '{}' (its instruction 0 is number {} of the program): {}",
+              item.name, item.first, violation->message));
   }
   return {};
 }

@@ -1,5 +1,6 @@
-// What an instruction touches: vectors of the activation buffer, bytes of memory, parameter entries. The address
-// arithmetic is that of docs/isa.md (row pointers, circular lengths, modulo 65536), evaluated for sets, not in order.
+// What an instruction touches: vectors of the activation buffer, bytes of memory, parameter
+// entries. The address arithmetic is that of docs/isa.md (row pointers, circular lengths, modulo
+// 65536), evaluated for sets, not in order.
 #pragma once
 
 #include <array>
@@ -13,7 +14,8 @@
 
 namespace octile {
 
-// Streams of the activation buffer in the order CONFLICT looks for them; the first five read, the others write.
+// Streams of the activation buffer in the order CONFLICT looks for them; the first five read, the
+// others write.
 enum class StreamId : uint8_t { kExeIn, kExeRes, kVecA, kVecB, kSto, kExeOut, kVecOut, kAct };
 inline constexpr int kStreams = 8;
 constexpr bool IsWrite(StreamId stream) { return stream >= StreamId::kExeOut; }
@@ -29,8 +31,8 @@ struct Run {
 
 struct StreamUse {
   StreamId stream = StreamId::kExeIn;
-  int bank = 0;        // first claimed bank
-  int further = 0;     // claims bank .. bank + further
+  int bank = 0;           // first claimed bank
+  int further = 0;        // claims bank .. bank + further
   std::vector<Run> runs;  // every vector it touches, each possibly several times
 };
 
@@ -45,7 +47,15 @@ struct MemoryUse {
   std::vector<MemoryRange> ranges;  // contiguous rows are merged; not sorted
 };
 
-enum class ParameterMemory : uint8_t { kExeSet, kExeConst, kExeTable, kVecSet, kVecWeight, kVecConst, kVecTable };
+enum class ParameterMemory : int32_t {
+  kExeSet,
+  kExeConst,
+  kExeTable,
+  kVecSet,
+  kVecWeight,
+  kVecConst,
+  kVecTable
+};
 inline constexpr int kParameterMemories = 7;
 std::string_view ParameterMemoryName(ParameterMemory memory);
 // Entries of a parameter memory, and bytes of an entry in memory.

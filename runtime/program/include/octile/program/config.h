@@ -1,5 +1,6 @@
-// Configurations of the accelerator: the architectural part, whose hash a program carries, and the platform part, which
-// may vary freely. The meaning of every field and its limits are stated in rtl/spec/configs.yml.
+// Configurations of the accelerator: the architectural part, whose hash a program carries, and the
+// platform part, which may vary freely. The meaning of every field and its limits are stated in
+// rtl/spec/configs.yml.
 #pragma once
 
 #include <cstdint>
@@ -12,16 +13,16 @@
 namespace octile {
 
 struct ArchConfig {
-  int n = 16;            // array rows = columns = lanes; bytes of a vector and of a beat
-  int weight_rows = 4;   // rows of a weight tile the ring delivers in a cycle
-  int ring_tiles = 256;  // weight ring, in N*N-byte tiles
-  int acc_depth = 1024;  // accumulator vectors of N int32
-  int banks = 24;        // activation buffer banks
-  int bank_depth = 1024; // vectors of a bank
-  int psets = 128;       // parameter sets of EXE and of VEC (each has so many)
-  int wrows = 256;       // VEC_WEIGHT rows
-  int read_bursts = 32;  // outstanding read bursts
-  int write_bursts = 8;  // outstanding write bursts
+  int n = 16;             // array rows = columns = lanes; bytes of a vector and of a beat
+  int weight_rows = 4;    // rows of a weight tile the ring delivers in a cycle
+  int ring_tiles = 256;   // weight ring, in N*N-byte tiles
+  int acc_depth = 1024;   // accumulator vectors of N int32
+  int banks = 24;         // activation buffer banks
+  int bank_depth = 1024;  // vectors of a bank
+  int psets = 128;        // parameter sets of EXE and of VEC (each has so many)
+  int wrows = 256;        // VEC_WEIGHT rows
+  int read_bursts = 32;   // outstanding read bursts
+  int write_bursts = 8;   // outstanding write bursts
 
   int buffer_vectors() const { return banks * bank_depth; }
   int tile_bytes() const { return n * n; }
@@ -35,15 +36,15 @@ struct ArchConfig {
 };
 
 struct PlatformConfig {
-  int read_latency = 100;   // cycles
-  int write_latency = 50;   // cycles
-  int beat_interval = 1;    // cycles of a bus beat
-  int refresh_period = 0;   // cycles; 0: no refresh
-  int refresh_cycles = 0;   // memory unavailable for so many out of every refresh_period
-  int jitter = 0;           // extra latency of a burst, uniform in 0..jitter
-  int ready_jitter = 0;     // extra cycles of address acceptance, uniform in 0..ready_jitter
+  int read_latency = 100;  // cycles
+  int write_latency = 50;  // cycles
+  int beat_interval = 1;   // cycles of a bus beat
+  int refresh_period = 0;  // cycles; 0: no refresh
+  int refresh_cycles = 0;  // memory unavailable for so many out of every refresh_period
+  int jitter = 0;          // extra latency of a burst, uniform in 0..jitter
+  int ready_jitter = 0;    // extra cycles of address acceptance, uniform in 0..ready_jitter
   uint64_t seed = 1;
-  int clock_mhz = 1000;     // converts cycles into seconds
+  int clock_mhz = 1000;  // converts cycles into seconds
 
   bool operator==(const PlatformConfig&) const = default;
 };
@@ -58,7 +59,8 @@ struct Config {
 Status Validate(const ArchConfig& arch);
 Status Validate(const PlatformConfig& platform);
 
-// 64-bit FNV-1a over the canonical text of the architectural part and the ISA version: what the ARCH_HASH registers hold.
+// 64-bit FNV-1a over the canonical text of the architectural part and the ISA version: what the
+// ARCH_HASH registers hold.
 uint64_t ArchHash(const ArchConfig& arch);
 // "isa=1.0 n=16 weight_rows=4 ...": the text behind the hash.
 std::string ArchText(const ArchConfig& arch);

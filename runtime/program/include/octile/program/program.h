@@ -1,5 +1,5 @@
-// A compiled program: everything the runtime needs to run a model on the device, to name what happens, and to prove the
-// result. Saved as a container file (.octile):
+// A compiled program: everything the runtime needs to run a model on the device, to name what
+// happens, and to prove the result. Saved as a container file (.octile):
 //
 //   bytes 0..7    magic "OCTILE\r\n"           (a text-mode copy destroys it, so it is noticed)
 //   bytes 8..11   schema version, little-endian
@@ -27,7 +27,8 @@ namespace octile {
 
 inline constexpr uint32_t kProgramSchemaVersion = 1;
 
-// What a memory region is for. By convention region r of the program is hardware region r; the driver allocates it.
+// What a memory region is for. By convention region r of the program is hardware region r; the
+// driver allocates it.
 enum class RegionKind : uint8_t {
   kProgram = 0,    // instructions (Program::instructions at offset 0); execute
   kConstants = 1,  // weights, parameters; read
@@ -44,19 +45,21 @@ struct Region {
   bool read = false;
   bool write = false;
   bool execute = false;
-  std::vector<uint8_t> data;  // initial contents from offset 0; at most `size` bytes, the rest is zero
+  std::vector<uint8_t>
+      data;  // initial contents from offset 0; at most `size` bytes, the rest is zero
 
   bool operator==(const Region&) const = default;
 };
 
 enum class TensorRole : uint8_t { kInput = 0, kOutput = 1, kIntermediate = 2 };
 
-// How elements lie in memory. The tensor is seen as images x channels x rows x columns (Descriptor::images ...), whose
-// product is the element count, in row-major order of its shape.
+// How elements lie in memory. The tensor is seen as images x channels x rows x columns
+// (Descriptor::images ...), whose product is the element count, in row-major order of its shape.
 enum class Layout : uint8_t {
   // element (i, c, y, x) at offset + i*image_pitch + c*block_pitch + y*row_pitch + x*size
   kPlain = 0,
-  // element (i, c, y, x) at offset + i*image_pitch + (c/N)*block_pitch + y*row_pitch + x*N*size + (c mod N)*size;
+  // element (i, c, y, x) at offset + i*image_pitch + (c/N)*block_pitch + y*row_pitch + x*N*size +
+  // (c mod N)*size;
   // channels are padded to a multiple of N, padding lanes hold anything
   kBlocked = 1,
 };
@@ -66,17 +69,19 @@ struct TensorDescriptor {
   DType dtype = DType::kU8;
   Shape shape;
   bool quantized = false;
-  float scale = 1.0f;      // value = (code - zero_point) * scale, if quantized
+  float scale = 1.0f;  // value = (code - zero_point) * scale, if quantized
   int32_t zero_point = 0;
   TensorRole role = TensorRole::kIntermediate;
   int region = 0;
   uint64_t offset = 0;
   Layout layout = Layout::kPlain;
   int64_t images = 1, channels = 1, rows = 1, columns = 1;
-  int64_t image_pitch = 0, block_pitch = 0, row_pitch = 0;  // bytes; pitches of a dimension of size 1 are ignored
+  int64_t image_pitch = 0, block_pitch = 0,
+          row_pitch = 0;      // bytes; pitches of a dimension of size 1 are ignored
   int32_t graph_tensor = -1;  // TensorId in the graph, -1: none
 
-  // First byte behind the last element (and the padding lanes of its vector), from the region's start; saturates.
+  // First byte behind the last element (and the padding lanes of its vector), from the region's
+  // start; saturates.
   uint64_t end(int n) const;
   // Byte offset in the region of element (i, c, y, x).
   uint64_t address(int n, int64_t i, int64_t c, int64_t y, int64_t x) const;
@@ -93,11 +98,12 @@ std::string_view PlanKindName(PlanKind kind);
 
 struct PlanItem {
   PlanKind kind = PlanKind::kDevice;
-  int64_t first = 0;  // kDevice: index of the first instruction, a multiple of 4 (PROGRAM_OFFSET is one of 256 bytes)
+  int64_t first = 0;  // kDevice: index of the first instruction, a multiple of 4 (PROGRAM_OFFSET is
+                      // one of 256 bytes)
   int64_t count = 0;  // kDevice: instructions, the last is END
   std::vector<int32_t> steps;  // indices of graph steps, in order of execution
   std::string name;
-  std::string reason;               // kHost: why it is not on the device
+  std::string reason;                // kHost: why it is not on the device
   std::vector<std::string> inputs;   // tensor names the item reads ...
   std::vector<std::string> outputs;  // ... and writes
 
@@ -115,14 +121,14 @@ struct Layer {
   bool operator==(const Layer&) const = default;
 };
 
-// What the result vectors of an instruction (MMA with emit, WIN, ELT, PACK) are. They come in the order block, row,
-// column; with `raw` four vectors of N/4 int32 lanes for each position.
+// What the result vectors of an instruction (MMA with emit, WIN, ELT, PACK) are. They come in the
+// order block, row, column; with `raw` four vectors of N/4 int32 lanes for each position.
 struct Observation {
   int32_t instruction = 0;
-  int32_t step = 0;      // graph step whose output it is
-  int32_t tensor = -1;   // graph tensor (TensorId)
+  int32_t step = 0;     // graph step whose output it is
+  int32_t tensor = -1;  // graph tensor (TensorId)
   int32_t image = 0;
-  int32_t block = 0;     // first channel block of the tensor
+  int32_t block = 0;  // first channel block of the tensor
   int32_t blocks = 1;
   int32_t y0 = 0, x0 = 0;  // position of the first vector in the tensor
   int32_t rows = 1, columns = 1;
@@ -135,14 +141,14 @@ struct Observation {
 struct Program {
   std::string producer;  // "octile 0.1.0"
   uint32_t isa_version = isa::kVersion;
-  std::string config;    // name of the configuration it was compiled for
+  std::string config;  // name of the configuration it was compiled for
   ArchConfig arch;
-  std::string model;     // name of the model
+  std::string model;  // name of the model
   std::vector<isa::Instruction> instructions;
   std::vector<Region> regions;  // at most 8
   std::vector<TensorDescriptor> tensors;
   std::vector<PlanItem> plan;
-  std::vector<Layer> layers;  // at most 4096
+  std::vector<Layer> layers;              // at most 4096
   std::vector<Observation> observations;  // in order of instruction
   uint64_t estimated_cycles = 0;
   std::vector<uint8_t> graph;  // canonical graph text with raw weights; opaque here
@@ -151,20 +157,22 @@ struct Program {
   bool operator==(const Program&) const = default;
 };
 
-// Consistency of everything but the instructions' meaning (octile/program/verifier.h): counts, indices, extents. Errors
-// (kProgram) name the place ("tensors[3] 'x': ...").
+// Consistency of everything but the instructions' meaning (octile/program/verifier.h): counts,
+// indices, extents. Errors (kProgram) name the place ("tensors[3] 'x': ...").
 Status ValidateProgram(const Program& program);
 
 // The container's bytes. Fails as ValidateProgram does.
 Expected<std::vector<uint8_t>> SerializeProgram(const Program& program);
 
-// Reads a container. Whatever the bytes are, the outcome is a program that passes ValidateProgram or an error (kProgram) that says
-// what is wrong and where; `name` appears in it. A container of another ISA version, or whose hash does not
-// belong to its architecture, is refused with both values named. Instructions may still be illegal or invalid.
+// Reads a container. Whatever the bytes are, the outcome is a program that passes ValidateProgram
+// or an error (kProgram) that says what is wrong and where; `name` appears in it. A container of
+// another ISA version, or whose hash does not belong to its architecture, is refused with both
+// values named. Instructions may still be illegal or invalid.
 Expected<Program> ParseProgram(std::span<const uint8_t> bytes, std::string_view name);
 
 Status SaveProgram(const Program& program, const std::filesystem::path& file);
 // Reads at most `max_bytes`.
-Expected<Program> LoadProgram(const std::filesystem::path& file, uint64_t max_bytes = uint64_t{1} << 31);
+Expected<Program> LoadProgram(const std::filesystem::path& file,
+                              uint64_t max_bytes = uint64_t{1} << 31);
 
 }  // namespace octile
