@@ -1,5 +1,7 @@
 #include <algorithm>
 
+#include <fmt/format.h>
+
 #include "octile/session/session.h"
 
 namespace octile::session {
@@ -15,7 +17,40 @@ uint64_t Draw(uint64_t seed, uint64_t i) {
 
 double Uniform(uint64_t seed, uint64_t i) { return static_cast<double>(Draw(seed, i) >> 11) * 0x1p-53; }
 
+double Element(const Tensor& tensor, size_t i) {
+  switch (tensor.dtype) {
+    case DType::kU8: return tensor.data<uint8_t>()[i];
+    case DType::kS8: return tensor.data<int8_t>()[i];
+    case DType::kS32: return tensor.data<int32_t>()[i];
+    case DType::kS64: return static_cast<double>(tensor.data<int64_t>()[i]);
+    case DType::kF32: return tensor.data<float>()[i];
+    default: return 0;
+  }
+}
+
 }  // namespace
+
+Expected<Accuracy> CountCorrect(const std::map<std::string, Tensor>& outputs, const std::map<std::string, Tensor>& labels, int64_t images) {
+  Accuracy accuracy;
+  for (const auto& [name, wanted] : labels) {
+    const auto it = outputs.find(name);
+    if (it == outputs.end()) return Fail(ErrorCode::kUsage, fmt::format("--labels: the model has no output '{}'", name));
+    if (wanted.size() != images) {
+      return Fail(ErrorCode::kUsage, fmt::format("--labels: {} labels for {} images", wanted.size(), images));
+    }
+    const Tensor& scores = it->second;
+    const auto classes = static_cast<size_t>(scores.size() / images);
+    for (size_t image = 0; image < static_cast<size_t>(images); ++image) {
+      size_t best = 0;
+      for (size_t c = 1; c < classes; ++c) {
+        if (Element(scores, image * classes + c) > Element(scores, image * classes + best)) best = c;
+      }
+      accuracy.correct += static_cast<double>(best) == Element(wanted, image) ? 1 : 0;
+    }
+    accuracy.images += images;
+  }
+  return accuracy;
+}
 
 Tensor RandomInput(const ir::Graph& graph, ir::TensorId input, uint64_t seed) {
   const ir::TensorInfo& info = graph.tensor(input);

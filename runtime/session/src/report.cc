@@ -147,6 +147,11 @@ json Report(const Program& program, const ir::Graph& graph, const Config& config
                                {"queues", Queues(l.classes)}});
       }
     }
+    if (!options.labels.empty() && !device.error) {
+      if (const Expected<Accuracy> accuracy = CountCorrect(device.outputs, options.labels, result.images)) {
+        d["accuracy"] = {{"correct", accuracy->correct}, {"images", accuracy->images}};
+      }
+    }
     wall[device.name] = device.wall_seconds;
     d["wall_seconds"] = device.wall_seconds;
     report["devices"].push_back(std::move(d));
@@ -242,6 +247,11 @@ std::string ReportText(const json& report, bool color) {
       out += fmt::format("             first wrong step: {}, tensor '{}', image {}, index {}: expected {}, got {} ({} elements differ)\n", m["step"].get<std::string>(),
                          m["tensor"].get<std::string>(), m["image"].get<int64_t>(), m["index"].dump(), m["expected"].get<std::string>(), m["actual"].get<std::string>(),
                          m["differing"].get<int64_t>());
+    }
+    if (d.contains("accuracy")) {
+      const auto correct = d["accuracy"]["correct"].get<int64_t>();
+      const auto images = d["accuracy"]["images"].get<int64_t>();
+      out += fmt::format("             {} of {} images classified as labelled ({:.1f} %)\n", correct, images, 100.0 * static_cast<double>(correct) / static_cast<double>(std::max<int64_t>(1, images)));
     }
     if (timed && !d.contains("error")) best = &d;
   }

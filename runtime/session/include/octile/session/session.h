@@ -61,6 +61,7 @@ struct DeviceResult {
 struct Options {
   std::vector<std::string> devices;                     // "iss", "systemc", "rtl", each optionally with ?option=value&...
   std::map<std::string, Tensor> inputs;                 // by name; missing ones are drawn from `seed`
+  std::map<std::string, Tensor> labels;                 // by output name: the class of every image (integers)
   uint64_t seed = 1;
   std::chrono::seconds timeout{3600};                   // per job
   // Called now and then: what is being done, and how much of it.
@@ -86,6 +87,13 @@ Expected<Result> Run(const Program& program, const ir::Graph& graph, const Confi
 
 // Inputs that are not given: every code of the input's quantization and 5 % beyond it on both sides, from a counter-based generator.
 Tensor RandomInput(const ir::Graph& graph, ir::TensorId input, uint64_t seed);
+
+// How many images of `outputs` have their largest element at the label. Errors (kUsage) name what does not fit.
+struct Accuracy {
+  int64_t correct = 0;
+  int64_t images = 0;
+};
+Expected<Accuracy> CountCorrect(const std::map<std::string, Tensor>& outputs, const std::map<std::string, Tensor>& labels, int64_t images);
 
 // The JSON report (docs/report.md). Host facts and wall times are in the object "host"; everything else is deterministic.
 nlohmann::json Report(const Program& program, const ir::Graph& graph, const Config& config, const Options& options, const Result& result);
