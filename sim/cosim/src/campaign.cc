@@ -79,11 +79,10 @@ Job MakeJob(const RandomProgram& program, const sim::MemoryProfile& base, uint64
     std::copy(from.data.begin(), from.data.end(), job.memory.begin() + static_cast<int64_t>(at));
     at = AlignUp(job.memory.size(), 4096);
   }
-  // The program is written at its place even when it ends at the region's limit.
+  // Room for the program and what a mutant adds to it.
   const RegionWindow& home = job.regions[job.program_region];
-  if (home.base < (uint64_t{1} << 38))
-    job.memory.resize(std::max<size_t>(job.memory.size(), home.base + job.program_offset +
-                                                              job.program.size() * isa::kInstructionBytes));
+  job.memory.resize(std::max<size_t>(job.memory.size(), home.base + job.program_offset +
+                                                            (job.program.size() + 8) * isa::kInstructionBytes));
   job.profile = base;
   job.profile.seed = seed;
   if (seed % 4 == 0) return job;
@@ -99,46 +98,133 @@ Job MakeJob(const RandomProgram& program, const sim::MemoryProfile& base, uint64
   return job;
 }
 
+void Mutate(Job* job, uint64_t seed) {
+  std::mt19937_64 random(seed * 0xd1342543de82ef95ull + 1);
+  const auto below = [&](uint64_t n) { return random() % n; };
+  auto& program = job->program;
+  const auto any = [&]() -> isa::Instruction& { return program[below(program.size())]; };
+  const int changes = 1 + static_cast<int>(below(3));
+  for (int c = 0; c < changes && !program.empty(); ++c) {
+    switch (below(10)) {
+      case 0:
+        std::swap(any(), any());
+        break;
+      case 1:
+        program.erase(program.begin() + static_cast<int64_t>(below(program.size())));
+        break;
+      case 2: {
+        const isa::Instruction copy = any();
+        program.insert(program.begin() + static_cast<int64_t>(below(program.size())), copy);
+        break;
+      }
+      case 3:
+        job->watchdog = static_cast<uint32_t>(20 + below(600));
+        break;
+      case 4:
+        (below(2) == 0 ? job->read_error : job->write_error) = below(30);
+        break;
+      default: {
+        isa::Instruction& i = any();
+        const isa::FormatInfo* format = isa::FindFormat(isa::OpcodeBits(i));
+        if (format == nullptr || format->fields.size() < 2) break;
+        const isa::FieldInfo& field = format->fields[1 + below(format->fields.size() - 1)];
+        const int64_t old = isa::GetField(i, field);
+        int64_t value = 0;
+        switch (below(4)) {
+          case 0:
+            value = old + 1;
+            break;
+          case 1:
+            value = old - 1;
+            break;
+          case 2:
+            value = old ^ (int64_t{1} << below(field.width));
+            break;
+          default:
+            value = static_cast<int64_t>(random());
+            break;
+        }
+        // Mostly legal values, or nothing but ILLEGAL would come out.
+        if (below(12) != 0 && (value < field.min || value > field.max))
+          value = field.min + static_cast<int64_t>(below(static_cast<uint64_t>(
+                                  std::min<int64_t>(field.max - field.min, 40)) + 1));
+        isa::SetField(i, field, value);
+        break;
+      }
+    }
+  }
+}
+
+namespace {
+
+enum class Kind { kValid, kFaulty, kMutant };
+
+// Depends on the seed alone, so that one seed repeats one program.
+Kind KindOf(const CampaignOptions& o, uint64_t seed) {
+  if (o.fault_every != 0 && seed % o.fault_every == 0) return Kind::kFaulty;
+  if (o.mutant_every != 0 && seed % o.mutant_every == 0) return Kind::kMutant;
+  return Kind::kValid;
+}
+
+void Count(const Job& job, const Outcome& o, Coverage* coverage) {
+  coverage->cycles += o.trace.cycles;
+  for (size_t i = 0; i < job.program.size(); ++i)
+    if (o.trace.completion[i] != sim::kNever || isa::OpcodeBits(job.program[i]) == 1) {
+      ++coverage->opcodes[isa::OpcodeBits(job.program[i])];
+      ++coverage->instructions;
+    }
+  if (o.trace.fault.cause != 0) ++coverage->faults[o.trace.fault.cause];
+  for (int q = 0; q < sim::kQueues; ++q)
+    for (int c = 0; c < sim::kClasses; ++c) coverage->classes[q][c] += o.trace.classes[q][c];
+}
+
+Status RunOne(const ArchConfig& arch, const sim::MemoryProfile& base, std::vector<Contender>& contenders,
+              const CampaignOptions& options, uint64_t seed, Coverage* coverage) {
+  const Kind kind = KindOf(options, seed);
+  const RandomProgram p =
+      kind == Kind::kFaulty
+          ? MakeFaultyProgram(arch, seed, static_cast<Fault>(1 + seed / options.fault_every % kLastFault),
+                              options.program)
+          : MakeRandomProgram(arch, seed, options.program);
+  Job job = MakeJob(p, base, seed);
+  if (kind == Kind::kMutant) Mutate(&job, seed);
+  std::optional<Outcome> first;
+  for (Contender& c : contenders) {
+    const uint64_t limit = kind == Kind::kMutant ? options.max_mutant_cycles : options.max_cycles;
+    OCTILE_ASSIGN_OR_RETURN(Outcome o, RunJob(*c.device, c.name, job, limit));
+    if (!o.ended && kind != Kind::kMutant)
+      return Fail(ErrorCode::kDevice, fmt::format("{}: the job did not end within {} cycles", c.name, limit));
+    if (first) {
+      // Register accesses take a device time of its own, so a limit need not hit all of them; near it nothing is compared.
+      if (!o.ended) return Fail(ErrorCode::kMismatch, fmt::format("{} ends, {} does not", first->device, c.name));
+      if (auto d = FirstDivergence(job, *first, o, kind == Kind::kMutant ? Depth::kTimingOnly : Depth::kTiming))
+        return Fail(ErrorCode::kMismatch, *d);
+      continue;
+    }
+    if (kind != Kind::kMutant) OCTILE_RETURN_IF_ERROR(CheckExpectation(p, job, o));
+    if (!o.ended || o.trace.cycles + 10'000 > limit) {
+      if (coverage != nullptr) ++coverage->endless;
+      return {};
+    }
+    first = std::move(o);
+  }
+  if (first && coverage != nullptr) {
+    ++(kind == Kind::kFaulty ? coverage->faulty : kind == Kind::kMutant ? coverage->mutants : coverage->programs);
+    Count(job, *first, coverage);
+  }
+  return {};
+}
+
+}  // namespace
+
 Status RunCampaign(const ArchConfig& arch, const sim::MemoryProfile& base, std::vector<Contender>& contenders,
                    const CampaignOptions& options, Coverage* coverage,
                    const std::function<void(uint64_t)>& progress) {
   for (uint64_t k = 0; k < options.programs; ++k) {
     const uint64_t seed = options.first_seed + k;
-    RandomProgram p;
-    // The kind depends on the seed alone, so that one seed repeats one program.
-    if (options.fault_every != 0 && seed % options.fault_every == 0)
-      p = MakeFaultyProgram(arch, seed, static_cast<Fault>(1 + seed / options.fault_every % kLastFault),
-                            options.program);
-    else
-      p = MakeRandomProgram(arch, seed, options.program);
-    const Job job = MakeJob(p, base, seed);
-    const auto failed = [&](const Error& e) {
-      return Fail(e.code, fmt::format("seed {}: {} (repeat with --seed {} --programs 1)", seed, e.message, seed));
-    };
-    std::optional<Outcome> first;
-    for (Contender& c : contenders) {
-      Expected<Outcome> o = RunJob(*c.device, c.name, job, options.max_cycles);
-      if (!o) return failed(o.error());
-      if (first) {
-        if (auto d = FirstDivergence(job, *first, *o, Depth::kTiming))
-          return failed({ErrorCode::kMismatch, *d});
-      } else {
-        if (Status s = CheckExpectation(p, job, *o); !s) return failed(s.error());
-        first = std::move(*o);
-      }
-    }
-    if (first && coverage != nullptr) {
-      ++coverage->programs;
-      coverage->cycles += first->trace.cycles;
-      for (size_t i = 0; i < job.program.size(); ++i)
-        if (first->trace.completion[i] != sim::kNever || isa::OpcodeBits(job.program[i]) == 1) {
-          ++coverage->opcodes[isa::OpcodeBits(job.program[i])];
-          ++coverage->instructions;
-        }
-      if (first->trace.fault.cause != 0) ++coverage->faults[first->trace.fault.cause];
-      for (int q = 0; q < sim::kQueues; ++q)
-        for (int c = 0; c < sim::kClasses; ++c) coverage->classes[q][c] += first->trace.classes[q][c];
-    }
+    if (Status s = RunOne(arch, base, contenders, options, seed, coverage); !s)
+      return Fail(s.error().code,
+                  fmt::format("seed {}: {} (repeat with --seed {} --programs 1)", seed, s.error().message, seed));
     if (progress) progress(k + 1);
   }
   return {};
@@ -159,7 +245,9 @@ std::vector<std::string> Coverage::Missing() const {
 }
 
 std::string Coverage::Report() const {
-  std::string s = fmt::format("{} programs, {} instructions completed, {} cycles\n", programs, instructions, cycles);
+  std::string s = fmt::format(
+      "{} valid programs, {} faulty ones, {} mutants ({} given up): {} instructions completed, {} cycles\n", programs,
+      faulty, mutants, endless, instructions, cycles);
   s += "opcodes:";
   for (const isa::FormatInfo& f : isa::Formats()) s += fmt::format(" {} {}", f.name, opcodes[static_cast<int>(f.opcode)]);
   s += "\nfaults:";

@@ -1,6 +1,7 @@
 #include "octile/cosim/compare.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 
@@ -126,24 +127,25 @@ std::optional<std::string> CompareResults(const Job& job, const Outcome& a, cons
 std::optional<std::string> FirstDivergence(const Job& job, const Outcome& a, const Outcome& b, Depth depth) {
   const sim::Trace& x = a.trace;
   const sim::Trace& y = b.trace;
-  if (depth == Depth::kTiming)
+  const bool timing = depth != Depth::kFunctional;
+  if (timing)
     if (auto d = CompareTiming(job, a, b)) return d;
   sim::FaultRecord fx = x.fault;
   sim::FaultRecord fy = y.fault;
-  if (depth == Depth::kFunctional) fx.cycle = fy.cycle = 0;
+  if (!timing) fx.cycle = fy.cycle = 0;
   if (fx != fy)
     return fmt::format("{} on {}, {} on {}", FaultText(job, x.fault), a.device, FaultText(job, y.fault), b.device);
-  if (depth == Depth::kTiming) {
+  if (timing) {
     if (auto d = CompareCounters(a, b)) return d;
+  } else if (x.fault.cause != 0) {
+    return std::nullopt;  // how far it came depends on time
   }
-  if (x.fault.cause != 0 && depth == Depth::kFunctional) return std::nullopt;
   if (x.retired != y.retired)
     return fmt::format("{} instructions retire on {}, {} on {}", x.retired, a.device, y.retired, b.device);
   if (x.bytes != y.bytes)
-    return fmt::format("bytes of FETCH, PRM, WGT, ACT, STO: {} {} {} {} {} on {}, {} {} {} {} {} on {}", x.bytes[0],
-                       x.bytes[1], x.bytes[2], x.bytes[3], x.bytes[4], a.device, y.bytes[0], y.bytes[1], y.bytes[2],
-                       y.bytes[3], y.bytes[4], b.device);
-  if (x.fault.cause != 0) return std::nullopt;
+    return fmt::format("bytes of FETCH, PRM, WGT, ACT, STO: {} on {}, {} on {}", fmt::join(x.bytes, " "), a.device,
+                       fmt::join(y.bytes, " "), b.device);
+  if (x.fault.cause != 0 || depth == Depth::kTimingOnly) return std::nullopt;
   return CompareResults(job, a, b);
 }
 

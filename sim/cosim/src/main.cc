@@ -40,6 +40,7 @@ int Main(int argc, char** argv) {
   app.add_option("--programs", options.programs, "Number of programs");
   app.add_option("--seed", options.first_seed, "Seed of the first program; the others follow");
   app.add_option("--fault-every", options.fault_every, "Every so many programs is faulty; 0: none");
+  app.add_option("--mutant-every", options.mutant_every, "Every so many programs is a changed one; 0: none");
   app.add_flag("--require-coverage", need_coverage, "Fail unless every opcode, fault and class was reached");
   app.add_flag("--quiet", quiet, "Only errors");
   CLI11_PARSE(app, argc, argv);

@@ -27,13 +27,19 @@ struct CampaignOptions {
   uint64_t first_seed = 1;
   // Every so many programs is a faulty one, the causes in turn; 0: none.
   uint64_t fault_every = 5;
+  // Every so many programs is a valid one with random changes: whatever it does, the devices must do it in the same cycles. 0: none.
+  uint64_t mutant_every = 3;
   uint64_t max_cycles = 20'000'000;
+  uint64_t max_mutant_cycles = 100'000;
   RandomProgramOptions program;
 };
 
-// What the programs reached.
+// What the programs reached. Mutants count for faults and classes too.
 struct Coverage {
   uint64_t programs = 0;
+  uint64_t faulty = 0;
+  uint64_t mutants = 0;
+  uint64_t endless = 0;  // mutants that were given up after max_cycles
   uint64_t cycles = 0;
   uint64_t instructions = 0;
   std::array<uint64_t, 64> opcodes{};
@@ -48,6 +54,9 @@ struct Coverage {
 // The job of a random program: regions one after the other in memory, unmapped ones beyond it, the memory profile drawn from the seed
 // (every fourth one is `base`).
 Job MakeJob(const RandomProgram& program, const sim::MemoryProfile& base, uint64_t seed);
+
+// Changes fields, order and number of the job's instructions, its watchdog, or lets a burst fail.
+void Mutate(Job* job, uint64_t seed);
 
 // Besides the comparison: a valid program ends without fault, a faulty one with the record it was made for, classes add up. The error
 // (kMismatch) says how to repeat the one program.

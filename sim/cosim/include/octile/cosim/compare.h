@@ -8,9 +8,10 @@
 
 namespace octile::cosim {
 
-// Timing: issue and completion cycles, counters, layers, registers. Faults, retired instructions and bytes are compared always; results
-// and memory only when neither run faulted (after a fault they mean nothing).
-enum class Depth { kFunctional, kTiming };
+// kFunctional: fault record without its cycle, and without a fault retired instructions, bytes, results and memory. kTiming: besides,
+// issue and completion cycles, counters, layers, registers and the cycle of the fault. kTimingOnly: no results and memory, for
+// programs that are not valid. After a fault results and memory mean nothing and are never compared.
+enum class Depth { kFunctional, kTiming, kTimingOnly };
 
 std::optional<std::string> FirstDivergence(const Job& job, const Outcome& a, const Outcome& b, Depth depth);
 

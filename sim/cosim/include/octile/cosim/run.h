@@ -44,13 +44,14 @@ struct ResultVector {
 
 struct Outcome {
   std::string device;  // "systemc", "rtl": for messages
+  bool ended = true;   // false: given up after max_cycles; nothing else is filled in
   sim::Trace trace;
   std::vector<std::vector<ResultVector>> results;  // by instruction
   std::vector<uint8_t> memory;
   std::vector<uint32_t> registers;  // after a snapshot, in the order of regs::kRegisters
 };
 
-// Resets the device, runs the job and collects. kDevice: a register access failed, or the job did not end within max_cycles.
+// Resets the device, runs the job and collects. kDevice: a register access failed.
 Expected<Outcome> RunJob(sim::CoreDevice& device, const std::string& name, const Job& job, uint64_t max_cycles);
 
 }  // namespace octile::cosim
