@@ -4,7 +4,7 @@
 // previous tile's last vector. A weight group (row lane k, column c in byte kN + c) given with group_i drops down the columns, column c
 // skewed by c cycles, to the rows of group tag_i.
 module oct_array
-  import oct_exe_pkg::code9;
+  import oct_exe_pkg::*;
 #(
   parameter int unsigned N = 16,
   parameter int unsigned WeightRows = 4,
@@ -52,25 +52,44 @@ module oct_array
   assign zx = code9(zx_i, x_signed_i);
   assign zw = code9(zw_i, w_signed_i);
 
+  // Weights: one column later from column to column.
+  typedef logic [WeightRows-1:0][DropW-1:0] drop_t;
+  drop_t [N-1:0] w_top;
+  for (genvar c = 0; c < N; c++) begin : g_col
+    drop_t w_q;
+    always_ff @(posedge clk_i) begin
+      if (group_i) begin
+        for (int unsigned k = 0; k < WeightRows; k++) w_q[k] <= DropW'(operand(w_i[8*(k*N + c) +: 8], w_signed_i, zw));
+      end
+    end
+    oct_delay #(.Width($bits(drop_t)), .Depth(c)) u_skew (.clk_i, .en_i(w_run), .d_i(w_q), .d_o(w_top[c]));
+  end
+
   for (genvar r = 0; r < N; r++) begin : g_row
     logic signed [8:0] x_q, x_edge;
     always_ff @(posedge clk_i) begin
-      if (valid_i) x_q <= pad_i ? 9'sd0 : code9(x_i[8*r +: 8], x_signed_i) - zx;
+      if (valid_i) x_q <= pad_i ? 9'sd0 : operand(x_i[8*r +: 8], x_signed_i, zx);
     end
     oct_delay #(.Width(9), .Depth(r)) u_skew (.clk_i, .en_i(x_run), .d_i(x_q), .d_o(x_edge));
 
-    // The last row's outputs lead nowhere, as do those of the last column and row of elements.
+    // The last row's outputs lead nowhere, except the sums.
     // verilator lint_off UNUSEDSIGNAL
-    logic            valid_in, swap_in, group_in, valid, swap, group, run, wrun;
-    logic [TagW-1:0] tag_in, tag;
+    logic               valid_in, swap_in, group_in, valid, swap, group, run, wrun;
+    logic [TagW-1:0]    tag_in, tag;
+    logic [N-1:0]       take_col, swap_col;
+    logic [N-1:0][31:0] psum_in, psum;
+    drop_t [N-1:0]      w_in, w;
     // verilator lint_on UNUSEDSIGNAL
-    logic [N-1:0]    take_col, swap_col;
     if (r == 0) begin : g_edge
       assign {valid_in, swap_in, group_in} = {valid_q[0], swap_i, group_q[0]};
-      assign tag_in = tag_q;
+      assign tag_in  = tag_q;
+      assign psum_in = '0;
+      assign w_in    = w_top;
     end else begin : g_chain
       assign {valid_in, swap_in, group_in} = {g_row[r-1].valid, g_row[r-1].swap, g_row[r-1].group};
-      assign tag_in = g_row[r-1].tag;
+      assign tag_in  = g_row[r-1].tag;
+      assign psum_in = g_row[r-1].psum;
+      assign w_in    = g_row[r-1].w;
     end
     oct_row_ctrl #(
       .N(N), .Groups(Groups), .Group(r / WeightRows), .Last(r % WeightRows == WeightRows - 1)
@@ -80,38 +99,11 @@ module oct_array
       .valid_o(valid), .swap_o(swap), .group_o(group), .tag_o(tag),
       .run_o(run), .wrun_o(wrun), .take_o(take_col), .swap_col_o(swap_col)
     );
-
-    for (genvar c = 0; c < N; c++) begin : g_col
-      // verilator lint_off UNUSEDSIGNAL
-      logic signed [8:0]       x_in, x;
-      logic [31:0]             psum_in, psum;
-      logic [9*WeightRows-1:0] w_in, w;
-      // verilator lint_on UNUSEDSIGNAL
-      if (c == 0) begin : g_left
-        assign x_in = x_edge;
-      end else begin : g_inner
-        assign x_in = g_col[c-1].x;
-      end
-      if (r == 0) begin : g_top
-        logic [9*WeightRows-1:0] w_d, w_q;
-        for (genvar k = 0; k < WeightRows; k++) begin : g_lane
-          assign w_d[9*k +: 9] = code9(w_i[8*(k*N + c) +: 8], w_signed_i) - zw;
-        end
-        always_ff @(posedge clk_i) if (group_i) w_q <= w_d;
-        oct_delay #(.Width(9*WeightRows), .Depth(c)) u_skew (.clk_i, .en_i(w_run), .d_i(w_q), .d_o(w_in));
-        assign psum_in = '0;
-      end else begin : g_below
-        assign w_in    = g_row[r-1].g_col[c].w;
-        assign psum_in = g_row[r-1].g_col[c].psum;
-      end
-      oct_pe #(.WeightRows(WeightRows), .Lane(r % WeightRows)) u_pe (
-        .clk_i, .run_i(run), .x_i(x_in), .x_o(x), .psum_i(psum_in), .psum_o(psum),
-        .wrun_i(wrun), .take_i(take_col[c]), .swap_i(swap_col[c]), .w_i(w_in), .w_o(w)
-      );
-      if (r == N - 1) begin : g_bottom
-        assign sum_o[32*c +: 32] = psum;
-      end
-    end
+    oct_row #(.N(N), .WeightRows(WeightRows), .Lane(r % WeightRows)) u_row (
+      .clk_i, .run_i(run), .x_i(OpW'(x_edge)), .psum_i(psum_in), .psum_o(psum),
+      .wrun_i(wrun), .take_i(take_col), .swap_i(swap_col), .w_i(w_in), .w_o(w)
+    );
   end
+  assign sum_o = g_row[N-1].psum;
 
 endmodule

@@ -160,7 +160,8 @@ module oct_exe_ctrl
     if (vec) begin
       in_addr1_q <= in_addr;
       pad1_q     <= pad;
-      acc1_q     <= '{addr: acc_q, first: cur_q.init && first_tile, emit: emit_tile};
+      acc1_q     <= '{addr: acc_q, first: cur_q.init && first_tile,
+                      again: vec1_q && !acc1_q.emit && acc1_q.addr == acc_q, emit: emit_tile};
     end
     if (start) begin
       {xs1_q, zx1_q}            <= {cur_q.x_signed, cur_q.zx};

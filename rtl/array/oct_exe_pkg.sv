@@ -1,10 +1,21 @@
 // Types and small functions of the matrix unit.
 package oct_exe_pkg;
 
+  // Bits that hold an operand, a 9-bit number, inside the array. More bits repeat the sign: with whole words a simulator works on a row
+  // of processing elements at once.
+`ifdef VERILATOR
+  localparam int unsigned OpW = 32;    // x and the weights in use
+  localparam int unsigned DropW = 16;  // weights on their way down
+`else
+  localparam int unsigned OpW = 9;
+  localparam int unsigned DropW = 9;
+`endif
+
   // What an accumulator needs to know of a vector.
   typedef struct packed {
     logic [9:0] addr;
     logic       first;  // overwrite instead of add
+    logic       again;  // the vector one cycle earlier wrote the same address
     logic       emit;   // the sum goes to the post unit and not back into the accumulators
   } acc_tag_t;
 
@@ -58,6 +69,11 @@ package oct_exe_pkg;
   // A code as a 9-bit number.
   function automatic logic signed [8:0] code9(input logic [7:0] code, input logic is_signed);
     return {is_signed && code[7], code};
+  endfunction
+
+  // A code without its zero point.
+  function automatic logic signed [8:0] operand(input logic [7:0] code, input logic is_signed, input logic signed [8:0] zero);
+    return code9(code, is_signed) - zero;
   endfunction
 
 endpackage

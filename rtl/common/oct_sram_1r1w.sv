@@ -18,11 +18,20 @@ module oct_sram_1r1w #(
   logic [Width-1:0] mem [Depth];
   logic [Width-1:0] rdata_q;
 
-  // The read precedes the write in the text, so that simulators keep the order without a copy of the word.
+`ifdef VERILATOR
+  // Nobody else looks at mem, and the read precedes the write: blocking writes are the same and spare a copy of the word.
+  // verilator lint_off BLKSEQ
+  always_ff @(posedge clk_i) begin
+    if (re_i) rdata_q <= mem[raddr_i];
+    if (we_i) mem[waddr_i] = wdata_i;
+  end
+  // verilator lint_on BLKSEQ
+`else
   always_ff @(posedge clk_i) begin
     if (re_i) rdata_q <= mem[raddr_i];
     if (we_i) mem[waddr_i] <= wdata_i;
   end
+`endif
 
   assign rdata_o = rdata_q;
 

@@ -1,6 +1,5 @@
 // What stands below one column of the array: accumulators, bias (N1), requantization and clamp (N3), table (N5). With u the cycle in which
-// the array's sum shows on sum_i: accumulator read u - 1, addition u, accumulator write u + 1 (a sum follows the previous one for its
-// address by at least 4 cycles), bias u + 1, requantization u + 2 .. u + 8, table u + 8 .. u + 10, code on byte_o in u + 10. Raw sums
+// the array's sum shows on sum_i: accumulator read u - 1, addition and write u, bias u + 1, requantization u + 2 .. u + 8, table u + 8 .. u + 10, code on byte_o in u + 10. Raw sums
 // leave through byte_o too, a byte per cycle, lowest first. The tags come one cycle earlier than to the next column, which gets them
 // from here.
 module oct_column
@@ -43,25 +42,26 @@ module oct_column
   output logic [7:0]      byte_o
 );
 
-  // --- accumulators ---
-  logic [31:0] acc_rdata, acc_q;
-  logic        write_q;
-  logic [9:0]  waddr_q;
+  // --- accumulators: a sum is written in u, so only the very next vector can miss it ---
+  logic [31:0] acc_rdata, acc_d, acc_q;
+
+  always_comb begin
+    acc_d = sum_i;
+    if (acc_valid_o && !acc_o.first) acc_d = sum_i + (acc_o.again ? acc_q : acc_rdata);
+  end
 
   oct_sram_1r1w #(.Width(32), .Depth(AccDepth)) u_acc (
-    .clk_i, .we_i(write_q || clear_i), .waddr_i(clear_i ? scrub_i[AccW-1:0] : waddr_q[AccW-1:0]),
-    .wdata_i(clear_i ? 32'd0 : acc_q),
-    .re_i(acc_valid_i && !acc_i.first), .raddr_i(acc_i.addr[AccW-1:0]), .rdata_o(acc_rdata)
+    .clk_i, .we_i((acc_valid_o && !acc_o.emit) || clear_i), .waddr_i(clear_i ? scrub_i[AccW-1:0] : acc_o.addr[AccW-1:0]),
+    .wdata_i(clear_i ? 32'd0 : acc_d), .re_i(acc_valid_i && !acc_i.first), .raddr_i(acc_i.addr[AccW-1:0]), .rdata_o(acc_rdata)
   );
 
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) begin
-      {acc_valid_o, write_q, req_valid_o, tab_valid_o} <= '0;
+      {acc_valid_o, req_valid_o, tab_valid_o} <= '0;
     end else if (clear_i) begin
-      {acc_valid_o, write_q, req_valid_o, tab_valid_o} <= '0;
+      {acc_valid_o, req_valid_o, tab_valid_o} <= '0;
     end else begin
       acc_valid_o <= acc_valid_i;
-      write_q     <= acc_valid_o && !acc_o.emit;
       req_valid_o <= req_valid_i;
       tab_valid_o <= tab_valid_i;
     end
@@ -69,15 +69,12 @@ module oct_column
 
   always_ff @(posedge clk_i) begin
     if (acc_valid_i) acc_o <= acc_i;
-    if (acc_valid_o) begin
-      acc_q   <= sum_i + (acc_o.first ? 32'd0 : acc_rdata);
-      waddr_q <= acc_o.addr;
-    end
+    if (acc_valid_o) acc_q <= acc_d;
   end
 
   // Small memories do not need all address bits.
   logic unused_addr;
-  assign unused_addr = ^{scrub_i, waddr_q};
+  assign unused_addr = ^{scrub_i, acc_o.addr};
 
   // --- bias and requantization ---
   logic [31:0] bias_rdata, mult_rdata, biased_q;

@@ -360,6 +360,10 @@ Episode RandomEpisode(const Config& config, Rng* rng, int count, bool break_clai
       op.retain = kept && Chance(rng, 30);
       op.init = Chance(rng, 30);
       op.emit = true;
+    } else if (i > 0 && Chance(rng, 30)) {  // begins with the accumulator the previous instruction ends with
+      const isa::Mma& previous = episode.instructions.back();
+      const int base = previous.acc_base + previous.mh * previous.mw - 1;
+      if (base + op.mh * op.mw <= config.acc_depth) op.acc_base = base, op.init = false;
     }
     episode.instructions.push_back(op);
     while (episode.tiles.size() < base + Tiles(op)) {
