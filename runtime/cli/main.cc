@@ -1,0 +1,399 @@
+// The `octile` program: run, compile, inspect, disasm, ops, devices. docs/cli.md describes it.
+#include <csignal>
+#include <unistd.h>
+
+#include <atomic>
+#include <exception>
+#include <filesystem>
+#include <fstream>
+#include <iostream>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "octile/codegen/codegen.h"
+#include "octile/frontend/importer.h"
+#include "octile/program/assembler.h"
+#include "octile/program/verifier.h"
+#include "octile/session/session.h"
+#include "octile/sim/iss_backend.h"
+#include "octile/support/npy.h"
+
+namespace octile {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::atomic<bool> g_interrupted = false;
+
+void OnSignal(int) { g_interrupted = true; }
+
+struct RunArguments {
+  std::string model;
+  std::string devices = "all";
+  std::string config;
+  std::vector<std::string> inputs;
+  std::vector<std::string> labels;
+  std::vector<std::string> shapes;
+  uint64_t seed = 1;
+  std::string output_dir;
+  std::string report;
+  int clock_mhz = 0;
+  std::vector<std::string> platform;
+  bool require_device = false;
+  std::string wave;
+  std::string wave_cycles;
+  std::string output;  // compile -o
+};
+
+// NAME=VALUE at the first '='.
+Expected<std::pair<std::string, std::string>> Split(const std::string& text, const char* option) {
+  const size_t mark = text.find('=');
+  if (mark == std::string::npos || mark == 0 || mark + 1 == text.size()) {
+    return Fail(ErrorCode::kUsage, fmt::format("{} {}: expected NAME=VALUE", option, text));
+  }
+  return std::pair{text.substr(0, mark), text.substr(mark + 1)};
+}
+
+Expected<Shape> ParseShape(const std::string& text, const std::string& name) {
+  Shape shape;
+  size_t begin = 0;
+  while (begin <= text.size()) {
+    const size_t end = std::min(text.find('x', begin), text.size());
+    const std::string part = text.substr(begin, end - begin);
+    if (part.empty() || part.size() > 9 || part.find_first_not_of("0123456789") != std::string::npos || part == "0") {
+      return Fail(ErrorCode::kUsage, fmt::format("--shape {}={}: dimensions are positive numbers separated by x, as in 1x3x224x224", name, text));
+    }
+    shape.push_back(std::stoll(part));
+    begin = end + 1;
+  }
+  return shape;
+}
+
+Expected<Config> ConfigOf(const RunArguments& arguments, const std::string& fallback) {
+  const std::string name = arguments.config.empty() ? fallback : arguments.config;
+  OCTILE_ASSIGN_OR_RETURN(Config config, LoadConfig(name));
+  for (const std::string& setting : arguments.platform) {
+    OCTILE_ASSIGN_OR_RETURN(const auto pair, Split(setting, "--platform"));
+    OCTILE_RETURN_IF_ERROR(SetPlatformField(config.platform, pair.first, pair.second));
+  }
+  if (arguments.clock_mhz > 0) config.platform.clock_mhz = arguments.clock_mhz;
+  return config;
+}
+
+Expected<std::map<std::string, Tensor>> LoadTensors(const std::vector<std::string>& arguments, const char* option) {
+  std::map<std::string, Tensor> inputs;
+  for (const std::string& text : arguments) {
+    OCTILE_ASSIGN_OR_RETURN(const auto pair, Split(text, option));
+    OCTILE_ASSIGN_OR_RETURN(Tensor tensor, ReadNpy(pair.second));
+    inputs[pair.first] = std::move(tensor);
+  }
+  return inputs;
+}
+
+struct Compiled {
+  Program program;
+  ir::Graph graph;
+  std::vector<std::string> notes;
+};
+
+bool IsProgram(const std::string& file) { return fs::path(file).extension() == ".octile"; }
+
+Expected<Compiled> CompileModel(const RunArguments& arguments, const Config& config, const std::map<std::string, Tensor>& inputs) {
+  frontend::ImportOptions options;
+  for (const std::string& text : arguments.shapes) {
+    OCTILE_ASSIGN_OR_RETURN(const auto pair, Split(text, "--shape"));
+    OCTILE_ASSIGN_OR_RETURN(options.shapes[pair.first], ParseShape(pair.second, pair.first));
+  }
+  OCTILE_ASSIGN_OR_RETURN(const std::vector<frontend::ModelInput> declared, frontend::ListInputs(arguments.model));
+  for (const frontend::ModelInput& input : declared) {
+    const auto it = inputs.find(input.name);
+    if (it == inputs.end()) continue;
+    if (input.has_initializer) options.overridden_inputs.insert(input.name);
+    // Symbolic dimensions take their values from the input file, but for the batch: that many images run one after another.
+    const bool symbolic = std::any_of(input.dims.begin(), input.dims.end(), [](const std::string& d) { return d.find_first_not_of("0123456789") != std::string::npos; });
+    if (!symbolic || options.shapes.contains(input.name) || it->second.shape.size() != input.dims.size()) continue;
+    Shape shape = it->second.shape;
+    for (size_t d = 0; d < shape.size(); ++d) {
+      const bool is_symbol = input.dims[d].find_first_not_of("0123456789") != std::string::npos;
+      if (!is_symbol) shape[d] = std::stoll(input.dims[d]);
+      else if (d == 0) shape[d] = 1;
+    }
+    options.shapes[input.name] = shape;
+  }
+  OCTILE_ASSIGN_OR_RETURN(frontend::ImportResult imported, frontend::ImportFile(arguments.model, options));
+  OCTILE_ASSIGN_OR_RETURN(Program program, codegen::Compile(imported.graph, config, {fs::path(arguments.model).stem().string()}));
+  return Compiled{std::move(program), std::move(imported.graph), std::move(imported.notes)};
+}
+
+Expected<std::vector<std::string>> DeviceList(const std::string& list) {
+  if (list == "all") return std::vector<std::string>{"iss", "systemc", "rtl"};
+  std::vector<std::string> devices;
+  size_t begin = 0;
+  while (begin <= list.size()) {
+    const size_t end = std::min(list.find(',', begin), list.size());
+    const std::string device = list.substr(begin, end - begin);
+    const std::string name = device.substr(0, device.find('?'));
+    if (name != "iss" && name != "systemc" && name != "rtl") {
+      return Fail(ErrorCode::kUsage, fmt::format("--device {}: '{}' is not one of iss, systemc, rtl, all", list, name));
+    }
+    devices.push_back(device);
+    begin = end + 1;
+  }
+  return devices;
+}
+
+// A name as a file name: letters, digits, '_', '-', '.' as they are, other bytes as %XX; never empty, never hidden.
+std::string FileName(const std::string& name) {
+  std::string safe;
+  for (const char c : name) {
+    const bool plain = std::isalnum(static_cast<unsigned char>(c)) || c == '_' || c == '-' || (c == '.' && !safe.empty());
+    safe += plain ? std::string(1, c) : fmt::format("%{:02X}", static_cast<unsigned char>(c));
+  }
+  return safe.empty() ? "%" : safe.substr(0, 200);
+}
+
+// Writes a file by way of a temporary one beside it, so that an interrupted run leaves no half-written file.
+Status WriteFile(const fs::path& file, const std::string& text) {
+  const fs::path part = file.string() + ".part";
+  {
+    std::ofstream stream(part, std::ios::binary);
+    stream << text;
+    if (!stream.flush()) return Fail(ErrorCode::kUsage, fmt::format("cannot write '{}'", file.string()));
+  }
+  std::error_code error;
+  fs::rename(part, file, error);
+  if (error) return Fail(ErrorCode::kUsage, fmt::format("cannot write '{}': {}", file.string(), error.message()));
+  return {};
+}
+
+Status SaveOutputs(const fs::path& folder, const std::map<std::string, Tensor>& outputs) {
+  std::error_code error;
+  fs::create_directories(folder, error);
+  if (error) return Fail(ErrorCode::kUsage, fmt::format("cannot create '{}': {}", folder.string(), error.message()));
+  for (const auto& [name, tensor] : outputs) {
+    OCTILE_RETURN_IF_ERROR(WriteNpy(folder / (FileName(name) + ".npy"), tensor));
+  }
+  return {};
+}
+
+Expected<int> Run(const RunArguments& arguments) {
+  OCTILE_ASSIGN_OR_RETURN(std::vector<std::string> devices, DeviceList(arguments.devices));
+  OCTILE_ASSIGN_OR_RETURN(auto inputs, LoadTensors(arguments.inputs, "--input"));
+  OCTILE_ASSIGN_OR_RETURN(auto labels, LoadTensors(arguments.labels, "--labels"));
+  Compiled compiled;
+  Config config;
+  if (IsProgram(arguments.model)) {
+    OCTILE_ASSIGN_OR_RETURN(compiled.program, LoadProgram(arguments.model));
+    OCTILE_ASSIGN_OR_RETURN(config, ConfigOf(arguments, compiled.program.config));
+    if (ArchHash(config.arch) != compiled.program.arch_hash()) {
+      return Fail(ErrorCode::kProgram, fmt::format("'{}' was compiled for {} but configuration '{}' is {}", arguments.model, ArchText(compiled.program.arch),
+                                                   config.name, ArchText(config.arch)));
+    }
+    OCTILE_ASSIGN_OR_RETURN(compiled.graph, session::GraphOf(compiled.program));
+  } else {
+    OCTILE_ASSIGN_OR_RETURN(config, ConfigOf(arguments, DefaultConfigName()));
+    OCTILE_ASSIGN_OR_RETURN(compiled, CompileModel(arguments, config, inputs));
+  }
+  for (const std::string& note : compiled.notes) std::cerr << "note: " << note << "\n";
+  if (!arguments.wave.empty()) {
+    bool rtl = false;
+    for (std::string& device : devices) {
+      if (device.substr(0, 3) != "rtl") continue;
+      rtl = true;
+      device += (device.find('?') == std::string::npos ? "?" : "&") + ("wave=" + fs::absolute(arguments.wave).string());
+      if (!arguments.wave_cycles.empty()) device += "&wave_cycles=" + arguments.wave_cycles;
+    }
+    if (!rtl) return Fail(ErrorCode::kUsage, "--wave needs the device rtl");
+  } else if (!arguments.wave_cycles.empty()) {
+    return Fail(ErrorCode::kUsage, "--wave-cycles needs --wave FILE.fst");
+  }
+
+  session::Options options;
+  options.devices = devices;
+  options.inputs = std::move(inputs);
+  options.labels = std::move(labels);
+  options.seed = arguments.seed;
+  options.interrupted = [] { return g_interrupted.load(); };
+  const bool terminal = isatty(STDERR_FILENO) != 0;
+  if (terminal) {
+    options.progress = [](const std::string& what, double fraction) {
+      if (what.empty()) {
+        std::cerr << "\r\033[K" << std::flush;
+      } else {
+        std::cerr << fmt::format("\r\033[K{:>3.0f} %  {}", 100 * fraction, what) << std::flush;
+      }
+    };
+  }
+  OCTILE_ASSIGN_OR_RETURN(const session::Result result, session::Run(compiled.program, compiled.graph, config, options));
+  if (const auto accuracy = session::CountCorrect(result.reference_outputs, options.labels, result.images); !accuracy) {
+    return tl::unexpected<Error>(accuracy.error());
+  }
+  const nlohmann::json report = session::Report(compiled.program, compiled.graph, config, options, result);
+  if (!arguments.report.empty()) OCTILE_RETURN_IF_ERROR(WriteFile(arguments.report, report.dump(2) + "\n"));
+  if (!arguments.output_dir.empty()) {
+    const fs::path folder = arguments.output_dir;
+    OCTILE_RETURN_IF_ERROR(SaveOutputs(folder / "reference", result.reference_outputs));
+    for (const session::DeviceResult& device : result.devices) {
+      if (!device.error) OCTILE_RETURN_IF_ERROR(SaveOutputs(folder / device.name, device.outputs));
+    }
+  }
+  std::cout << session::ReportText(report, isatty(STDOUT_FILENO) != 0) << std::flush;
+
+  int status = 0;
+  for (const session::DeviceResult& device : result.devices) {
+    if (device.error) {
+      std::cerr << fmt::format("octile: {}: {}\n", device.name, device.error->message);
+      status = std::max(status, static_cast<int>(device.error->code));
+    } else if (device.mismatch) {
+      std::cerr << fmt::format("octile: {} differs from the reference; {}\n", device.name, device.mismatch->Describe());
+      status = std::max(status, 1);
+    }
+  }
+  if (result.divergence) {
+    std::cerr << "octile: cycle-exact devices disagree; " << *result.divergence << "\n";
+    status = std::max(status, 1);
+  }
+  if (arguments.require_device && status == 0) {
+    for (const PlanItem& item : compiled.program.plan) {
+      if (item.kind != PlanKind::kHost) continue;
+      return Fail(ErrorCode::kModel, fmt::format("--require-device: {} runs on the host ({})", item.name, item.reason));
+    }
+  }
+  return status;
+}
+
+Expected<int> Compile(const RunArguments& arguments) {
+  OCTILE_ASSIGN_OR_RETURN(const Config config, ConfigOf(arguments, DefaultConfigName()));
+  OCTILE_ASSIGN_OR_RETURN(const Compiled compiled, CompileModel(arguments, config, {}));
+  for (const std::string& note : compiled.notes) std::cerr << "note: " << note << "\n";
+  OCTILE_RETURN_IF_ERROR(SaveProgram(compiled.program, arguments.output));
+  std::cout << fmt::format("{}: {} instructions, {} layers, estimated {} cycles on {}\n", arguments.output, compiled.program.instructions.size(),
+                           compiled.program.layers.size(), compiled.program.estimated_cycles, config.name);
+  return 0;
+}
+
+Expected<int> Inspect(const RunArguments& arguments) {
+  if (!IsProgram(arguments.model)) {
+    OCTILE_ASSIGN_OR_RETURN(const frontend::ImportResult imported, frontend::ImportFile(arguments.model));
+    std::cout << ir::Summary(imported.graph);
+    for (const std::string& note : imported.notes) std::cout << "note: " << note << "\n";
+    for (const frontend::OffloadEntry& entry : imported.offload) {
+      if (!entry.device) std::cout << fmt::format("host: {} ({}): {}\n", entry.step, entry.op, entry.reason);
+    }
+    return 0;
+  }
+  OCTILE_ASSIGN_OR_RETURN(const Program program, LoadProgram(arguments.model));
+  std::cout << fmt::format("model         {}\nproducer      {}\nconfiguration {} ({})\ninstructions  {}\nestimate      {} cycles\n", program.model, program.producer,
+                           program.config, ArchText(program.arch), program.instructions.size(), program.estimated_cycles);
+  for (size_t r = 0; r < program.regions.size(); ++r) {
+    const Region& region = program.regions[r];
+    std::cout << fmt::format("region {}      {:<10} {:>10} bytes {}{}{}\n", r, region.name, region.size, region.read ? "r" : "-", region.write ? "w" : "-", region.execute ? "x" : "-");
+  }
+  for (const TensorDescriptor& d : program.tensors) {
+    std::cout << fmt::format("tensor        '{}' {} {} region {} offset {} {}\n", d.name, DTypeName(d.dtype), ShapeName(d.shape), d.region, d.offset,
+                             d.layout == Layout::kPlain ? "plain" : "blocked");
+  }
+  for (const PlanItem& item : program.plan) {
+    std::cout << fmt::format("plan          {} {}{}{}\n", PlanKindName(item.kind), item.name, item.reason.empty() ? "" : ": ", item.reason);
+  }
+  for (size_t l = 0; l < program.layers.size(); ++l) {
+    std::cout << fmt::format("layer {:<7} {} ({} MACs): {}\n", l, program.layers[l].name, program.layers[l].macs, fmt::join(program.layers[l].nodes, ", "));
+  }
+  const Status valid = VerifyProgram(program);
+  std::cout << (valid ? std::string("valid         yes\n") : fmt::format("valid         no: {}\n", valid.error().message));
+  return valid ? 0 : static_cast<int>(ErrorCode::kProgram);
+}
+
+Expected<int> PrintInstructions(const RunArguments& arguments) {
+  OCTILE_ASSIGN_OR_RETURN(const Program program, LoadProgram(arguments.model));
+  for (size_t i = 0; i < program.instructions.size(); ++i) {
+    std::cout << fmt::format("{:>6}  {}\n", i, Disassemble(program.instructions[i]));
+  }
+  return 0;
+}
+
+int ListOperators() {
+  std::cout << "Operators of QDQ ONNX models and where they run. Steps beyond a limit of the hardware fall back to the host with the reason in the report.\n";
+  for (const frontend::OperatorSupport& op : frontend::SupportedOperators()) {
+    std::cout << fmt::format("  {:<28} {:<7} {}\n", op.op, op.device ? "device" : "host", op.note);
+  }
+  return 0;
+}
+
+int ListDevices() {
+  for (const driver::DeviceInfo& info : driver::Device::Enumerate()) {
+    std::cout << fmt::format("  {:<20} {:<12} {}\n", info.uri, info.available ? "available" : "not built", info.description);
+  }
+  return 0;
+}
+
+int Main(int argc, char** argv) {
+  sim::RegisterIssBackend();
+  struct sigaction action {};
+  action.sa_handler = OnSignal;
+  sigaction(SIGINT, &action, nullptr);
+  sigaction(SIGTERM, &action, nullptr);
+
+  CLI::App app{"Runs quantized ONNX models on the Octile accelerator: compiles, simulates cycle by cycle, proves every step bit for bit."};
+  app.require_subcommand(1);
+  app.set_version_flag("--version", "octile 0.1.0");
+  RunArguments arguments;
+  const auto add_config = [&](CLI::App* sub) {
+    sub->add_option("--config", arguments.config, "configuration: a name (octile devices) or a .yml file");
+    sub->add_option("--platform", arguments.platform, "FIELD=VALUE of the platform part, e.g. read_latency=200 (repeatable)");
+    sub->add_option("--shape", arguments.shapes, "NAME=1x3x224x224: shape of an input with symbolic dimensions (repeatable)");
+  };
+  CLI::App* run = app.add_subcommand("run", "compile (if needed), run on devices, compare with the host reference, report");
+  run->add_option("MODEL", arguments.model, "model.onnx or program.octile")->required();
+  run->add_option("--device", arguments.devices, "comma-separated list of iss, systemc, rtl; or all")->capture_default_str();
+  add_config(run);
+  run->add_option("--input", arguments.inputs, "NAME=FILE.npy (repeatable); a multiple of the batch runs image by image");
+  run->add_option("--labels", arguments.labels, "NAME=FILE.npy: the class of every image for output NAME; the report counts the right ones");
+  run->add_option("--seed", arguments.seed, "seed of the inputs that are not given")->capture_default_str();
+  run->add_option("--output-dir", arguments.output_dir, "writes outputs to DIR/DEVICE/NAME.npy");
+  run->add_option("--report", arguments.report, "writes the report as JSON");
+  run->add_option("--clock", arguments.clock_mhz, "clock in MHz that turns cycles into time")->check(CLI::Range(1, 100000));
+  run->add_flag("--require-device", arguments.require_device, "fail if any operator runs on the host");
+  run->add_option("--wave", arguments.wave, "FILE.fst: waveform of the RTL");
+  run->add_option("--wave-cycles", arguments.wave_cycles, "A:B: only these cycles of the job");
+  CLI::App* compile = app.add_subcommand("compile", "compile a model to a program file");
+  compile->add_option("MODEL", arguments.model, "model.onnx")->required();
+  compile->add_option("-o,--output", arguments.output, "program.octile")->required();
+  add_config(compile);
+  CLI::App* inspect = app.add_subcommand("inspect", "show what a model or program holds");
+  inspect->add_option("FILE", arguments.model, "model.onnx or program.octile")->required();
+  CLI::App* disasm = app.add_subcommand("disasm", "print the instructions of a program");
+  disasm->add_option("PROGRAM", arguments.model, "program.octile")->required();
+  CLI::App* ops = app.add_subcommand("ops", "list the operators and where they run");
+  CLI::App* devices = app.add_subcommand("devices", "list the devices");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : static_cast<int>(ErrorCode::kUsage);
+  }
+
+  Expected<int> status = 0;
+  if (*run) status = Run(arguments);
+  if (*compile) status = Compile(arguments);
+  if (*inspect) status = Inspect(arguments);
+  if (*disasm) status = PrintInstructions(arguments);
+  if (*ops) return ListOperators();
+  if (*devices) return ListDevices();
+  if (status) return *status;
+  std::cerr << "octile: " << status.error().message << "\n";
+  return static_cast<int>(status.error().code);
+}
+
+}  // namespace
+}  // namespace octile
+
+int main(int argc, char** argv) {
+  try {
+    return octile::Main(argc, argv);
+  } catch (const std::exception& error) {
+    std::cerr << "octile: internal error: " << error.what() << "\n";
+    return static_cast<int>(octile::ErrorCode::kInternal);
+  }
+}
