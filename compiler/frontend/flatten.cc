@@ -52,7 +52,8 @@ class Flattener {
     for (const auto& output : graph.output()) outputs.push_back(output.name());
     ProcessGraph(graph.node(), outputs, scope, "the graph");
     for (const std::string& name : outputs) {
-      if (!scope.Find(name)) Refuse("graph output '{}' is computed by no node", name);
+      if (!scope.Find(name) && !masks_.count(name))
+        Refuse("graph output '{}' is computed by no node", name);
       model_.outputs.emplace_back(name, Lookup(scope, name, "the graph"));
     }
     return std::move(model_);
@@ -112,6 +113,13 @@ class Flattener {
       if (!initializers.insert(tensor.name()).second)
         Refuse("initializer '{}' is defined twice", tensor.name());
     }
+    std::set<std::string> declared;
+    for (const auto& input : graph.input()) declared.insert(input.name());
+    for (const auto& [name, shape] : options_.shapes)
+      if (!declared.count(name))
+        Refuse("--shape names '{}', which is not an input of the model", name);
+    for (const std::string& name : options_.overridden_inputs)
+      if (!declared.count(name)) Refuse("'{}' is not an input of the model", name);
     std::set<std::string> known_inputs;
     for (const auto& input : graph.input()) {
       if (!known_inputs.insert(input.name()).second)
@@ -133,11 +141,6 @@ class Flattener {
       model_.inputs.push_back(id);
       Define(scope, input.name(), id, "the graph");
     }
-    for (const auto& [name, shape] : options_.shapes)
-      if (!known_inputs.count(name))
-        Refuse("--shape names '{}', which is not an input of the model", name);
-    for (const std::string& name : options_.overridden_inputs)
-      if (!known_inputs.count(name)) Refuse("'{}' is not an input of the model", name);
     for (const auto& tensor : graph.initializer()) {
       if (!initializers.count(tensor.name())) continue;
       Define(scope, tensor.name(), kAbsent, "the graph");  // loaded on first use

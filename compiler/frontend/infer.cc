@@ -8,6 +8,7 @@
 #include <set>
 
 #include "model.h"
+#include "octile/ir/host_ops.h"
 
 namespace octile::frontend {
 namespace {
@@ -468,6 +469,51 @@ std::vector<ValueType> CheckedNormalization(FlatModel& model, const FlatNode& no
   return One(x.dtype, x.shape);
 }
 
+// The inputs every operator must have; later code takes them for granted.
+void CheckInputs(const FlatNode& node) {
+  static const std::map<std::string, size_t> kRequired = {{"Add", 2},
+                                                          {"Sub", 2},
+                                                          {"Mul", 2},
+                                                          {"Div", 2},
+                                                          {"Pow", 2},
+                                                          {"Mod", 2},
+                                                          {"PRelu", 2},
+                                                          {"And", 2},
+                                                          {"Or", 2},
+                                                          {"Xor", 2},
+                                                          {"Equal", 2},
+                                                          {"Greater", 2},
+                                                          {"Less", 2},
+                                                          {"GreaterOrEqual", 2},
+                                                          {"LessOrEqual", 2},
+                                                          {"Where", 3},
+                                                          {"Conv", 2},
+                                                          {"ConvTranspose", 2},
+                                                          {"Gemm", 2},
+                                                          {"MatMul", 2},
+                                                          {"MatMulInteger", 2},
+                                                          {"BatchNormalization", 5},
+                                                          {"Gather", 2},
+                                                          {"InstanceNormalization", 3},
+                                                          {"Expand", 2},
+                                                          {"LayerNormalization", 2},
+                                                          {"Range", 3},
+                                                          {"QuantizeLinear", 2},
+                                                          {"Concat", 1},
+                                                          {"DequantizeLinear", 2}};
+  const auto it = kRequired.find(node.op);
+  const bool variadic = node.op == "Concat" || node.op == "Min" || node.op == "Max";
+  const size_t required = variadic                ? std::max<size_t>(1, node.inputs.size())
+                          : it == kRequired.end() ? 1
+                                                  : it->second;
+  for (size_t i = 0; i < required; ++i)
+    if (node.Input(i) == kAbsent)
+      Refuse("node '{}' ({}): input {} is missing", node.name, node.op, i);
+  const bool pair = it != kRequired.end() && ir::IsBinary(node.op);
+  if (pair && !variadic && node.inputs.size() != 2)
+    Refuse("node '{}' ({}): {} inputs instead of 2", node.name, node.op, node.inputs.size());
+}
+
 using Rule = std::function<std::vector<ValueType>(FlatModel&, const FlatNode&)>;
 
 const std::map<std::string, Rule>& Rules() {
@@ -589,6 +635,7 @@ std::vector<ValueType> InferTypes(FlatModel& model, const FlatNode& node) {
   const auto it = Rules().find(node.op);
   if (it == Rules().end())
     Refuse("node '{}': operator {} is not supported (see `octile ops`)", node.name, node.op);
+  CheckInputs(node);
   return it->second(model, node);
 }
 

@@ -21,7 +21,8 @@ from onnx import numpy_helper
 TYPES = {1: np.float32, 2: np.uint8, 3: np.int8, 7: np.int64}
 
 
-def session(model):
+def session(model, optimized=None):
+    """A session under the golden settings; `optimized` names a file for the graph that ONNX Runtime really runs."""
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
     # Without VNNI the AVX2 kernels saturate pairs of u8*s8 products; u8 weights do not. They exclude s8 activations.
@@ -30,6 +31,8 @@ def session(model):
     options.add_session_config_entry("session.disable_double_qdq_remover", "1")
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
+    if optimized:
+        options.optimized_model_filepath = optimized
     data = model if isinstance(model, bytes) else model.SerializeToString()
     return ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
 
@@ -59,10 +62,10 @@ def random_inputs(model, rng):
             lo, hi = -2.0, 2.0
             for node in model.graph.node:
                 if node.op_type == "QuantizeLinear" and node.input[0] == name:
-                    scale = float(constants[node.input[1]])
-                    zero = constants[node.input[2]] if len(node.input) > 2 else np.uint8(0)
+                    scale = constants[node.input[1]].ravel()[0].item()
+                    zero = constants[node.input[2]].ravel()[0] if len(node.input) > 2 and node.input[2] else np.uint8(0)
                     info = np.iinfo(zero.dtype)
-                    lo, hi = scale * (info.min - int(zero)), scale * (info.max - int(zero))
+                    lo, hi = scale * (info.min - zero.item()), scale * (info.max - zero.item())
             margin = 0.05 * (hi - lo)
             feeds[name] = rng.uniform(lo - margin, hi + margin, shape).astype(np.float32)
         elif dtype == np.int64:
@@ -73,8 +76,8 @@ def random_inputs(model, rng):
     return feeds
 
 
-def run_reference(tool, path, feeds, work):
-    arguments = [tool, path, work]
+def run_reference(tool, path, feeds, work, more=()):
+    arguments = [tool, path, work, *more]
     for i, (name, value) in enumerate(feeds.items()):
         file = os.path.join(work, f"in_{i}.npy")
         np.save(file, value)
@@ -141,7 +144,7 @@ def compare_operators(model, reference, feeds, tolerance_report):
     graph_nodes = list(model.graph.node)
     types = {name: dtype for name, (dtype, _) in input_shapes(model).items()}
     counts = {0: 0, 1: 0}
-    worst = 0
+    worst = units = 0
     for position, q in enumerate(graph_nodes):
         if q.op_type != "QuantizeLinear" or q.output[0] not in reference:
             continue
@@ -169,6 +172,7 @@ def compare_operators(model, reference, feeds, tolerance_report):
             unit = onnx.helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
             theirs = session(unit).run(None, unit_feeds)[0]
             ours = reference[q.output[0]]
+            units += 1
             d = np.abs(ours.astype(np.int64) - theirs.astype(np.int64))
             worst = max(worst, int(d.max()))
             counts[0] += int((d == 0).sum())
@@ -176,7 +180,7 @@ def compare_operators(model, reference, feeds, tolerance_report):
             if d.max() > 0:
                 tolerance_report.append((q.output[0], [n.op_type for n in nodes if n.op_type not in
                                                        ("QuantizeLinear", "DequantizeLinear")], int((d > 0).sum()), int(d.max())))
-    return worst, counts
+    return worst, counts, units
 
 
 def main():
@@ -205,8 +209,8 @@ def main():
                     failures += d != 0
             else:
                 report = []
-                worst, counts = compare_operators(model, tensors, feeds, report)
-                print(f"{label}: {sum(counts.values())} codes, {counts[1]} differ by 1, worst {worst}")
+                worst, counts, units = compare_operators(model, tensors, feeds, report)
+                print(f"{label}: {units} units, {sum(counts.values())} codes, {counts[1]} differ by 1, worst {worst}")
                 for row in report:
                     print("   ", *row)
                 failures += worst > 1

@@ -1,6 +1,7 @@
-// octile_reference_run MODEL OUTDIR [NAME=FILE.npy | --shape NAME=1x2x3]...: imports a model,
-// evaluates it with the host reference, and writes every step's tensor (step_N.npy), every output
-// (output_N.npy) and an index (index.txt): for the tests against ONNX Runtime.
+// octile_reference_run MODEL OUTDIR [NAME=FILE.npy | --shape NAME=1x2x3 | --override NAME]...:
+// imports a model, evaluates it with the host reference, and writes every step's tensor
+// (step_N.npy), every output (output_N.npy) and an index (index.txt): for the tests against ONNX
+// Runtime.
 #include <fmt/format.h>
 
 #include <charconv>
@@ -22,8 +23,8 @@ int Report(const octile::Error& error) {
 
 int main(int argc, char** argv) {
   if (argc < 3) {
-    std::cerr
-        << "usage: octile_reference_run MODEL OUTDIR [NAME=FILE.npy | --shape NAME=1x2x3]...\n";
+    std::cerr << "usage: octile_reference_run MODEL OUTDIR [NAME=FILE.npy | --shape NAME=1x2x3 | "
+                 "--override NAME]...\n";
     return 2;
   }
   const std::filesystem::path folder = argv[2];
@@ -31,6 +32,10 @@ int main(int argc, char** argv) {
   octile::frontend::ImportOptions options;
   for (int i = 3; i < argc; ++i) {
     std::string argument = argv[i];
+    if (argument == "--override" && i + 1 < argc) {
+      options.overridden_inputs.insert(argv[++i]);
+      continue;
+    }
     const bool is_shape = argument == "--shape" && i + 1 < argc;
     if (is_shape) argument = argv[++i];
     const size_t at = argument.rfind('=');
