@@ -3,7 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <fstream>
 #include <random>
+#include <sstream>
 
 namespace octile {
 namespace {
@@ -100,6 +102,19 @@ TEST(Assembler, TextIsStable) {
   ASSERT_TRUE(program) << program.error().message;
   EXPECT_EQ(Disassemble(*program), text);
   EXPECT_THAT(Disassemble(*program, true), HasSubstr("     4: end\n"));
+}
+
+TEST(Assembler, ExampleOfTheManualAssembles) {
+  std::ifstream file(OCTILE_SOURCE_DIR "/docs/isa.md");
+  std::stringstream page;
+  page << file.rdbuf();
+  const std::string text = page.str();
+  const size_t begin = text.find("```\n");
+  ASSERT_NE(begin, std::string::npos);
+  const std::string example = text.substr(begin + 4, text.find("```", begin + 4) - begin - 4);
+  const auto program = Assemble(example);
+  ASSERT_TRUE(program) << program.error().message;
+  EXPECT_EQ(program->size(), 3u);
 }
 
 }  // namespace
