@@ -183,9 +183,9 @@ bool Executable(const std::string& path) {
 
 // Options for the device program itself, handed on as they are; it explains what is wrong with them.
 constexpr std::string_view kDeviceOptions[] = {
-    "bus_read_error", "bus_write_error", "delay_answers", "die", "fault_job", "flip",
-    "hang",           "irq",             "memory",        "listen", "seed_x",  "timing_only",
-    "wave",           "wave_cycles",
+    "bus_read_error", "bus_write_error", "check_bus", "delay_answers", "die",
+    "fault_job",      "flip",            "hang",      "irq",           "listen",
+    "memory",         "seed_x",          "timing_only", "wave",        "wave_cycles",
 };
 
 Result<std::unique_ptr<Transport>> OpenProcess(const std::string& backend, const Uri& uri, Deadline deadline) {
@@ -208,6 +208,7 @@ Result<std::unique_ptr<Transport>> OpenProcess(const std::string& backend, const
     return Fail(Code::kInvalidArgument, fmt::format("device '{}': {}", uri.text, valid.error().message));
 
   std::string program;
+  bool custom = false;
   if (backend == "systemc") {
     program = "octile-device-systemc";
   } else {
@@ -217,8 +218,13 @@ Result<std::unique_ptr<Transport>> OpenProcess(const std::string& backend, const
       const auto named = LoadConfig(name);
       if (named && ArchHash(named->arch) == hash) program = "octile-device-rtl-" + name;
     }
-    if (program.empty()) program = fmt::format("octile-device-rtl-{:016x}", hash);
-    if (wave) program += "-wave";
+    custom = program.empty();
+    if (custom) program = fmt::format("octile-device-rtl-{:016x}", hash);
+    if (wave) {
+      program += "-wave";
+    } else if (uri.options.contains("seed_x")) {
+      program += "-checked";
+    }
   }
   const std::string path = FindDeviceProgram(program);
   if (path.empty()) {
@@ -226,10 +232,10 @@ Result<std::unique_ptr<Transport>> OpenProcess(const std::string& backend, const
     if (backend == "rtl")
       return Fail(Code::kNotFound,
                   fmt::format("device '{}': there is no program '{}' in {}. RTL devices are built for one "
-                              "configuration each: build the target '{}' (CMake options OCTILE_RTL=ON; for a "
-                              "configuration file OCTILE_RTL_CONFIGS=FILE.yml; for waves OCTILE_RTL_WAVES=ON), "
-                              "or set OCTILE_DEVICE_DIR",
-                              uri.text, program, where, program));
+                              "configuration each: {}cmake --build BUILD --target {}; or set OCTILE_DEVICE_DIR",
+                              uri.text, program, where,
+                              custom ? fmt::format("cmake -DOCTILE_RTL_FILES={} BUILD, then ", uri.target) : "",
+                              program));
     return Fail(Code::kNotFound, fmt::format("device '{}': there is no program '{}' in {}; build that target, "
                                              "or set OCTILE_DEVICE_DIR",
                                              uri.text, program, where));
