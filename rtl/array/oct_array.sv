@@ -28,25 +28,41 @@ module oct_array
   output logic [32*N-1:0]           sum_o
 );
 
-  // The skew registers of x move while a vector can be among them, those of w while a group can be.
-  logic [N-1:0]    valid_q, group_q;
-  logic [TagW-1:0] tag_q;
-  logic            x_run, w_run;
-  assign x_run = valid_q != '0;
-  assign w_run = group_q != '0;
+  // Everything that moves diagonally reaches element (r, c) r + c cycles after element (0, 0): one shift register, whose bit d belongs to
+  // diagonal d, tells all rows what passes them.
+  localparam int unsigned Diagonals = 2 * N - 1;
+  typedef logic [Diagonals-1:0] wave_t;
+  wave_t              valid_q;  // vectors
+  wave_t              swap;     // the first vector of a tile comes in the next cycle
+  logic [Diagonals-2:0] swap_q;
+  wave_t [Groups-1:0] group_q;  // weight groups, by number
+  wave_t [Groups-1:0] pass;     // this group or one for a lower row
+  assign swap = {swap_q, swap_i};
+  always_comb begin
+    pass = group_q;
+    for (int unsigned g = 1; g < Groups; g++) pass[Groups-1-g] = pass[Groups-1-g] | pass[Groups-g];
+  end
+
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) begin
-      {valid_q, group_q} <= '0;
-      tag_q              <= '0;
+      valid_q <= '0;
+      swap_q  <= '0;
+      group_q <= '0;
     end else if (clear_i) begin
-      {valid_q, group_q} <= '0;
-      tag_q              <= '0;
+      valid_q <= '0;
+      swap_q  <= '0;
+      group_q <= '0;
     end else begin
-      valid_q <= {valid_q[N-2:0], valid_i};
-      group_q <= {group_q[N-2:0], group_i};
-      tag_q   <= tag_i;
+      valid_q <= {valid_q[Diagonals-2:0], valid_i};
+      swap_q  <= swap[Diagonals-2:0];
+      for (int unsigned g = 0; g < Groups; g++) group_q[g] <= {group_q[g][Diagonals-2:0], group_i && tag_i == TagW'(g)};
     end
   end
+
+  // The skew registers of x move while a vector can be among them, those of w while a group can be.
+  logic x_run, w_run;
+  assign x_run = valid_q[N-1:0] != '0;
+  assign w_run = pass[0][N-1:0] != '0;
 
   logic signed [8:0] zx, zw;
   assign zx = code9(zx_i, x_signed_i);
@@ -72,36 +88,24 @@ module oct_array
     end
     oct_delay #(.Width(9), .Depth(r)) u_skew (.clk_i, .en_i(x_run), .d_i(x_q), .d_o(x_edge));
 
-    // The last row's outputs lead nowhere, except the sums.
+    // The last row's weights lead nowhere.
     // verilator lint_off UNUSEDSIGNAL
-    logic               valid_in, swap_in, group_in, valid, swap, group, run, wrun;
-    logic [TagW-1:0]    tag_in, tag;
-    logic [N-1:0]       take_col, swap_col;
     logic [N-1:0][31:0] psum_in, psum;
     drop_t [N-1:0]      w_in, w;
     // verilator lint_on UNUSEDSIGNAL
     if (r == 0) begin : g_edge
-      assign {valid_in, swap_in, group_in} = {valid_q[0], swap_i, group_q[0]};
-      assign tag_in  = tag_q;
       assign psum_in = '0;
       assign w_in    = w_top;
     end else begin : g_chain
-      assign {valid_in, swap_in, group_in} = {g_row[r-1].valid, g_row[r-1].swap, g_row[r-1].group};
-      assign tag_in  = g_row[r-1].tag;
       assign psum_in = g_row[r-1].psum;
       assign w_in    = g_row[r-1].w;
     end
-    oct_row_ctrl #(
-      .N(N), .Groups(Groups), .Group(r / WeightRows), .Last(r % WeightRows == WeightRows - 1)
-    ) u_ctrl (
-      .clk_i, .rst_ni, .clear_i,
-      .valid_i(valid_in), .swap_i(swap_in), .group_i(group_in), .tag_i(tag_in),
-      .valid_o(valid), .swap_o(swap), .group_o(group), .tag_o(tag),
-      .run_o(run), .wrun_o(wrun), .take_o(take_col), .swap_col_o(swap_col)
-    );
+    logic run, wrun;
+    assign run  = valid_q[r +: N] != '0;
+    assign wrun = (swap[r +: N] | pass[r / WeightRows][r +: N]) != '0;
     oct_row #(.N(N), .WeightRows(WeightRows), .Lane(r % WeightRows)) u_row (
       .clk_i, .run_i(run), .x_i(OpW'(x_edge)), .psum_i(psum_in), .psum_o(psum),
-      .wrun_i(wrun), .take_i(take_col), .swap_i(swap_col), .w_i(w_in), .w_o(w)
+      .wrun_i(wrun), .take_i(group_q[r/WeightRows][r +: N]), .swap_i(swap[r +: N]), .w_i(w_in), .w_o(w)
     );
   end
   assign sum_o = g_row[N-1].psum;
