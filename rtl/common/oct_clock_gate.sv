@@ -1,16 +1,15 @@
-// Gates a clock: clk_o has an edge at the end of exactly those cycles in which en_i is 1. The latch keeps clk_o free of
-// glitches. Physical designs replace this module by a clock-gating cell. Simulators gain as much from it as silicon: what has
-// no clock edge costs nothing.
+// Clock gate: clk_o pulses in the cycles in which en_i is 1. The latch holds the enable while the clock is high, so a late or changing
+// enable makes no glitch. Physical designs replace this module by their library's cell.
 module oct_clock_gate (
   input  logic clk_i,
-  input  logic en_i,
+  input  logic en_i,   // settled before the rising edge
   output logic clk_o
 );
 
-  logic en;
+  logic en_q;
   always_latch begin
-    if (!clk_i) en = en_i;
+    if (!clk_i) en_q = en_i;
   end
-  assign clk_o = clk_i & en;
+  assign clk_o = clk_i & en_q;
 
 endmodule

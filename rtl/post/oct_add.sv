@@ -71,39 +71,42 @@ module oct_add (
   logic signed [8:0]  lo_code, hi_code;
   logic signed [10:0] int_signed;
   always_comb begin
-    int_d = '0;
-    if (v_valid) int_d = oct_float_pkg::round_int(v_sig, v_exp);
-    lo_code    = oct_float_pkg::extend(par7_q[15:8], par7_q[16]);
-    hi_code    = oct_float_pkg::extend(par7_q[7:0], par7_q[16]);
-    int_signed = v_neg ? -$signed({2'b00, int_d}) : $signed({2'b00, int_d});
+    {int_d, lo_code, hi_code, int_signed} = '0;
+    if (v_valid) begin
+      int_d      = oct_float_pkg::round_int(v_sig, v_exp);
+      lo_code    = oct_float_pkg::extend(par7_q[15:8], par7_q[16]);
+      hi_code    = oct_float_pkg::extend(par7_q[7:0], par7_q[16]);
+      int_signed = v_neg ? -$signed({2'b00, int_d}) : $signed({2'b00, int_d});
+    end
   end
 
   logic [2:0] late_valid_q;  // stages 5, 6 and 8
   always_ff @(posedge clk_i) begin
-    valid_q      <= {valid_q[2:0], valid_i};
-    late_valid_q <= {v_valid, late_valid_q[0], valid_q[3]};
+    // Last stage first: no register is read behind its assignment, so simulators need no copies.
+    if (v_valid) code_o <= 8'(oct_float_pkg::clamp(int_signed, 11'(lo_code), 11'(hi_code)));
+    if (late_valid_q[1]) par7_q <= par6_q;
+    if (late_valid_q[0]) par6_q <= par5_q;
+    if (valid_q[3]) par5_q <= par4_q;
+    if (valid_q[2]) begin
+      a4_q   <= a3_q;
+      par4_q <= par3_q;
+    end
+    if (valid_q[1]) begin
+      a3_q   <= a2_q;
+      par3_q <= par2_q;
+    end
+    if (valid_q[0]) begin
+      a2_q   <= a1_q;
+      par2_q <= par1_q;
+    end
     if (valid_i) begin
       a1_q   <= multiply(a_i, ra_i);
       b1_q   <= multiply(b_i, rb_i);
       f1_q   <= f_i;
       par1_q <= {out_signed_i, lo_i, hi_i};
     end
-    if (valid_q[0]) begin
-      a2_q   <= a1_q;
-      par2_q <= par1_q;
-    end
-    if (valid_q[1]) begin
-      a3_q   <= a2_q;
-      par3_q <= par2_q;
-    end
-    if (valid_q[2]) begin
-      a4_q   <= a3_q;
-      par4_q <= par3_q;
-    end
-    if (valid_q[3]) par5_q <= par4_q;
-    if (late_valid_q[0]) par6_q <= par5_q;
-    if (late_valid_q[1]) par7_q <= par6_q;
-    if (v_valid) code_o <= 8'(oct_float_pkg::clamp(int_signed, 11'(lo_code), 11'(hi_code)));
+    valid_q      <= {valid_q[2:0], valid_i};
+    late_valid_q <= {v_valid, late_valid_q[0], valid_q[3]};
   end
 
   assign valid_o = late_valid_q[2];

@@ -23,16 +23,20 @@ module oct_fp_sum (
   logic [35:0]       x_mag, y_mag, small_mag, lost, shifted;
   logic              y_stays;
   always_comb begin
-    x_exp     = x_exp_i - 10'sd4;
-    y_exp     = y_exp_i - 10'sd12;
-    x_mag     = {x_mag_i, 4'd0};
-    y_mag     = {y_sig_i, 12'd0};
+    x_exp     = '0;
+    y_exp     = '0;
+    x_mag     = '0;
+    y_mag     = '0;
     y_stays   = 1'b0;
     distance  = '0;
     small_mag = '0;
     lost      = '0;
     shifted   = '0;
     if (valid_i) begin
+      x_exp     = x_exp_i - 10'sd4;
+      y_exp     = y_exp_i - 10'sd12;
+      x_mag     = {x_mag_i, 4'd0};
+      y_mag     = {y_sig_i, 12'd0};
       y_stays   = !x_mag_i[31] || (y_sig_i[23] && (y_exp > x_exp));
       distance  = y_stays ? (y_exp - x_exp) : (x_exp - y_exp);
       small_mag = y_stays ? x_mag : y_mag;
@@ -55,9 +59,13 @@ module oct_fp_sum (
   logic [36:0] sum;
   logic        negative;
   always_comb begin
-    sum      = subtract1_q ? ({1'b0, big1_q} - {1'b0, small1_q}) : ({1'b0, big1_q} + {1'b0, small1_q});
-    negative = subtract1_q && sum[36];
-    if (negative) sum = ~sum + 37'd1;
+    sum      = '0;
+    negative = 1'b0;
+    if (valid_q[0]) begin
+      sum      = subtract1_q ? ({1'b0, big1_q} - {1'b0, small1_q}) : ({1'b0, big1_q} + {1'b0, small1_q});
+      negative = subtract1_q && sum[36];
+      if (negative) sum = ~sum + 37'd1;
+    end
   end
 
   // Stage 3: normalize and round.
@@ -74,7 +82,17 @@ module oct_fp_sum (
   end
 
   always_ff @(posedge clk_i) begin
-    valid_q <= {valid_q[1:0], valid_i};
+    // Last stage first: no register is read behind its assignment, so simulators need no copies.
+    if (valid_q[1]) begin
+      sig_o <= rounded[23:0];
+      exp_o <= exp2_q + 10'sd13 - $signed({4'd0, norm[42:37]}) + $signed({9'd0, rounded[24]});
+      neg_o <= neg2_q && (sum2_q != 37'd0);
+    end
+    if (valid_q[0]) begin
+      sum2_q <= sum;
+      exp2_q <= exp1_q;
+      neg2_q <= neg1_q ^ negative;
+    end
     if (valid_i) begin
       big1_q      <= y_stays ? y_mag : x_mag;
       small1_q    <= shifted;
@@ -82,16 +100,7 @@ module oct_fp_sum (
       neg1_q      <= y_stays ? y_neg_i : x_neg_i;
       subtract1_q <= x_neg_i != y_neg_i;
     end
-    if (valid_q[0]) begin
-      sum2_q <= sum;
-      exp2_q <= exp1_q;
-      neg2_q <= neg1_q ^ negative;
-    end
-    if (valid_q[1]) begin
-      sig_o <= rounded[23:0];
-      exp_o <= exp2_q + 10'sd13 - $signed({4'd0, norm[42:37]}) + $signed({9'd0, rounded[24]});
-      neg_o <= neg2_q && (sum2_q != 37'd0);
-    end
+    valid_q <= {valid_q[1:0], valid_i};
   end
 
   assign valid_o = valid_q[2];

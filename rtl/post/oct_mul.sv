@@ -75,27 +75,27 @@ module oct_mul (
   logic signed [8:0]  lo_code, hi_code;
   logic signed [10:0] int_signed;
   always_comb begin
-    int_d = '0;
-    if (v_valid) int_d = oct_float_pkg::round_int(v_sig, v_exp);
-    lo_code    = oct_float_pkg::extend(par7_q[15:8], par7_q[16]);
-    hi_code    = oct_float_pkg::extend(par7_q[7:0], par7_q[16]);
-    int_signed = v_neg ? -$signed({2'b00, int_d}) : $signed({2'b00, int_d});
+    {int_d, lo_code, hi_code, int_signed} = '0;
+    if (v_valid) begin
+      int_d      = oct_float_pkg::round_int(v_sig, v_exp);
+      lo_code    = oct_float_pkg::extend(par7_q[15:8], par7_q[16]);
+      hi_code    = oct_float_pkg::extend(par7_q[7:0], par7_q[16]);
+      int_signed = v_neg ? -$signed({2'b00, int_d}) : $signed({2'b00, int_d});
+    end
   end
 
   always_ff @(posedge clk_i) begin
-    valid_q <= {valid_q[6:0], valid_i};
-    if (valid_i) begin  // 1: p
-      p1_q   <= 17'(a_i) * 17'(b_i);
-      r1_q   <= r_i[30:0];
-      zc1_q  <= zc_i;
-      par1_q <= {out_signed_i, lo_i, hi_i};
-    end
-    if (valid_q[0]) begin  // 2: sign and normalized magnitude
-      {lz2_q, mag2_q} <= norm2_d;
-      neg2_q <= p1_q[16];
-      r2_q   <= r1_q;
-      zc2_q  <= zc1_q;
-      par2_q <= par1_q;
+    // Last stage first: no register is read behind its assignment, so simulators need no copies.
+    if (v_valid) code_o <= 8'(oct_float_pkg::clamp(int_signed, 11'(lo_code), 11'(hi_code)));
+    if (valid_q[5]) par7_q <= par6_q;
+    if (valid_q[4]) par6_q <= par5_q;
+    if (valid_q[3]) par5_q <= par4_q;
+    if (valid_q[2]) begin  // 4: fl(p * r)
+      sig4_q <= round4_d[23:0];
+      exp4_q <= exp3_q + 10'sd16 - $signed({9'd0, !prod3_q[39]}) + $signed({9'd0, round4_d[24]});
+      neg4_q <= neg3_q;
+      zc4_q  <= zc3_q;
+      par4_q <= par3_q;
     end
     if (valid_q[1]) begin  // 3: the exact product; zero when p or r is
       prod3_q <= 40'(mag2_q) * 40'(oct_float_pkg::significand(r2_q));
@@ -104,17 +104,20 @@ module oct_mul (
       zc3_q   <= zc2_q;
       par3_q  <= par2_q;
     end
-    if (valid_q[2]) begin  // 4: fl(p * r)
-      sig4_q <= round4_d[23:0];
-      exp4_q <= exp3_q + 10'sd16 - $signed({9'd0, !prod3_q[39]}) + $signed({9'd0, round4_d[24]});
-      neg4_q <= neg3_q;
-      zc4_q  <= zc3_q;
-      par4_q <= par3_q;
+    if (valid_q[0]) begin  // 2: sign and normalized magnitude
+      {lz2_q, mag2_q} <= norm2_d;
+      neg2_q <= p1_q[16];
+      r2_q   <= r1_q;
+      zc2_q  <= zc1_q;
+      par2_q <= par1_q;
     end
-    if (valid_q[3]) par5_q <= par4_q;
-    if (valid_q[4]) par6_q <= par5_q;
-    if (valid_q[5]) par7_q <= par6_q;
-    if (v_valid) code_o <= 8'(oct_float_pkg::clamp(int_signed, 11'(lo_code), 11'(hi_code)));
+    if (valid_i) begin  // 1: p
+      p1_q   <= 17'(a_i) * 17'(b_i);
+      r1_q   <= r_i[30:0];
+      zc1_q  <= zc_i;
+      par1_q <= {out_signed_i, lo_i, hi_i};
+    end
+    valid_q <= {valid_q[6:0], valid_i};
   end
 
   assign valid_o = valid_q[7];

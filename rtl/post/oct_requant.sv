@@ -58,23 +58,38 @@ module oct_requant (
   logic signed [10:0] zy6_d, lo6_d, hi6_d, int6_d;
   logic signed [8:0]  zy6_code, lo6_code, hi6_code;
   always_comb begin
-    zy6_code = oct_float_pkg::extend(par5_q[23:16], par5_q[24]);
-    lo6_code = oct_float_pkg::extend(par5_q[15:8], par5_q[24]);
-    hi6_code = oct_float_pkg::extend(par5_q[7:0], par5_q[24]);
-    zy6_d    = 11'(zy6_code);
-    lo6_d    = 11'(lo6_code) - zy6_d;
-    hi6_d    = 11'(hi6_code) - zy6_d;
-    int6_d   = neg5_q ? -$signed({2'b00, int5_q}) : $signed({2'b00, int5_q});
+    {zy6_code, lo6_code, hi6_code, zy6_d, lo6_d, hi6_d, int6_d} = '0;
+    if (valid_q[4]) begin
+      zy6_code = oct_float_pkg::extend(par5_q[23:16], par5_q[24]);
+      lo6_code = oct_float_pkg::extend(par5_q[15:8], par5_q[24]);
+      hi6_code = oct_float_pkg::extend(par5_q[7:0], par5_q[24]);
+      zy6_d    = 11'(zy6_code);
+      lo6_d    = 11'(lo6_code) - zy6_d;
+      hi6_d    = 11'(hi6_code) - zy6_d;
+      int6_d   = neg5_q ? -$signed({2'b00, int5_q}) : $signed({2'b00, int5_q});
+    end
   end
 
   always_ff @(posedge clk_i) begin
-    valid_q <= {valid_q[4:0], valid_i};
-    if (valid_i) begin  // 1: sign and magnitude (|-2^31| is representable), normalized
-      {lz1_q, mag1_q} <= norm1_d;
-      neg1_q  <= acc_i[31];
-      zero1_q <= (acc_i == 32'd0) || (mult_i[30:23] == 8'd0);
-      mult1_q <= mult_i[30:0];
-      par1_q  <= {y_signed_i, zy_i, lo_i, hi_i};
+    // Last stage first: no register is read behind its assignment, so simulators need no copies.
+    if (valid_q[4]) code_o <= 8'(oct_float_pkg::clamp(int6_d, lo6_d, hi6_d) + zy6_d);  // 6: clamp, add zy
+    if (valid_q[3]) begin  // 5: RN
+      int5_q <= oct_float_pkg::round_int(sig4_q, exp4_q);
+      neg5_q <= neg4_q;
+      par5_q <= par4_q;
+    end
+    if (valid_q[2]) begin  // 4: fl(fl(acc) * m)
+      sig4_q <= zero3_q ? 24'd0 : round4_d[23:0];
+      exp4_q <= exp3_q + 10'sd24 - $signed({9'd0, !prod3_q[47]}) + $signed({9'd0, round4_d[24]});
+      neg4_q <= neg3_q;
+      par4_q <= par3_q;
+    end
+    if (valid_q[1]) begin  // 3: the exact product
+      prod3_q <= 48'(sig2_q) * 48'({1'b1, frac2_q});
+      exp3_q  <= exp2_q;
+      neg3_q  <= neg2_q;
+      zero3_q <= zero2_q;
+      par3_q  <= par2_q;
     end
     if (valid_q[0]) begin  // 2: fl(acc)
       sig2_q  <= round2_d[23:0];
@@ -84,25 +99,14 @@ module oct_requant (
       zero2_q <= zero1_q;
       par2_q  <= par1_q;
     end
-    if (valid_q[1]) begin  // 3: the exact product
-      prod3_q <= 48'(sig2_q) * 48'({1'b1, frac2_q});
-      exp3_q  <= exp2_q;
-      neg3_q  <= neg2_q;
-      zero3_q <= zero2_q;
-      par3_q  <= par2_q;
+    if (valid_i) begin  // 1: sign and magnitude (|-2^31| is representable), normalized
+      {lz1_q, mag1_q} <= norm1_d;
+      neg1_q  <= acc_i[31];
+      zero1_q <= (acc_i == 32'd0) || (mult_i[30:23] == 8'd0);
+      mult1_q <= mult_i[30:0];
+      par1_q  <= {y_signed_i, zy_i, lo_i, hi_i};
     end
-    if (valid_q[2]) begin  // 4: fl(fl(acc) * m)
-      sig4_q <= zero3_q ? 24'd0 : round4_d[23:0];
-      exp4_q <= exp3_q + 10'sd24 - $signed({9'd0, !prod3_q[47]}) + $signed({9'd0, round4_d[24]});
-      neg4_q <= neg3_q;
-      par4_q <= par3_q;
-    end
-    if (valid_q[3]) begin  // 5: RN
-      int5_q <= oct_float_pkg::round_int(sig4_q, exp4_q);
-      neg5_q <= neg4_q;
-      par5_q <= par4_q;
-    end
-    if (valid_q[4]) code_o <= 8'(oct_float_pkg::clamp(int6_d, lo6_d, hi6_d) + zy6_d);  // 6: clamp, add zy
+    valid_q <= {valid_q[4:0], valid_i};
   end
 
   assign valid_o = valid_q[5];

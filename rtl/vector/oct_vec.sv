@@ -41,9 +41,20 @@ module oct_vec #(
   localparam int unsigned Lg = $clog2(N);
 
   oct_vec_pkg::cfg_t cfg, cfg_d;
+
+  // Each part is clocked only while it has something to do: the control while an instruction is in the unit, the lanes also for writes
+  // of parameters, each kind of arithmetic cell for the operation that uses it. A soft reset clocks, and so empties, all of them.
+  logic clk_ctrl, clk_lane, clk_requant, clk_add, clk_mul, clk_pack;
+  oct_clock_gate u_gate_ctrl (.clk_i, .en_i(issue_i || active_o || clear_i), .clk_o(clk_ctrl));
+  oct_clock_gate u_gate_lane (.clk_i, .en_i(active_o || prm_we_i || clear_i), .clk_o(clk_lane));
+  oct_clock_gate u_gate_requant (.clk_i, .en_i((active_o && cfg.mac) || clear_i), .clk_o(clk_requant));
+  oct_clock_gate u_gate_add (.clk_i, .en_i((active_o && cfg.add) || clear_i), .clk_o(clk_add));
+  oct_clock_gate u_gate_mul (.clk_i, .en_i((active_o && cfg.mul) || clear_i), .clk_o(clk_mul));
+  oct_clock_gate u_gate_pack (.clk_i, .en_i((active_o && cfg.pack) || clear_i), .clk_o(clk_pack));
+
   logic [31:0]       index_q;
-  oct_vec_decode u_decode (.clk_i, .issue_i, .instr_i, .cfg_d_o(cfg_d), .cfg_o(cfg));
-  always_ff @(posedge clk_i) begin
+  oct_vec_decode u_decode (.clk_i(clk_ctrl), .issue_i, .instr_i, .cfg_d_o(cfg_d), .cfg_o(cfg));
+  always_ff @(posedge clk_ctrl) begin
     if (issue_i) index_q <= index_i;
   end
 
@@ -61,7 +72,7 @@ module oct_vec #(
   logic [Lg-1:0]     pack_lane, pack_shift;
   logic [Lg:0]       pack_lo, pack_hi, win_lanes, win_cols;
   oct_vec_ctrl #(.N(N), .BankDepth(BankDepth)) u_ctrl (
-    .clk_i, .rst_ni, .clear_i, .freeze_i, .issue_i, .cfg_d_i(cfg_d), .cfg_i(cfg), .active_o, .done_o, .reading_o(class_active_o),
+    .clk_i(clk_ctrl), .rst_ni, .clear_i, .freeze_i, .issue_i, .cfg_d_i(cfg_d), .cfg_i(cfg), .active_o, .done_o, .reading_o(class_active_o),
     .claim_fault_o, .claim_addr_o, .a_re_o, .a_addr_o, .b_re_o, .b_addr_o, .out_addr_o(out_addr), .weight_re_o(weight_re),
     .weight_row_o(weight_row), .tap2_o(tap2), .tap3_o(tap3),
     .tap2_valid_o(tap2_valid), .tap3_valid_o(tap3_valid), .pset3_o(pset3), .result_o(result), .pack_valid_o(pack_valid),
@@ -79,12 +90,12 @@ module oct_vec #(
   logic           table_we;
   logic           start_q;  // first cycle of an instruction: its constants are read
   logic [31:0]    c0, c1, c2;
-  always_ff @(posedge clk_i or negedge rst_ni) begin
+  always_ff @(posedge clk_ctrl or negedge rst_ni) begin
     if (!rst_ni) start_q <= 1'b0;
     else start_q <= issue_i;
   end
   oct_vec_params #(.N(N)) u_params (
-    .clk_i, .clear_i, .prm_we_i, .prm_target_i, .prm_entry_i, .prm_beat_i, .prm_data_i, .waddr_o(waddr), .wdata_o(wdata),
+    .clk_i(clk_lane), .clear_i, .prm_we_i, .prm_target_i, .prm_entry_i, .prm_beat_i, .prm_data_i, .waddr_o(waddr), .wdata_o(wdata),
     .bias_we_o(bias_we), .mult_we_o(mult_we), .weight_we_o(weight_we), .table_we_o(table_we), .const_re_i(start_q),
     .const_slot_i(cfg.const_slot), .c0_o(c0), .c1_o(c1), .c2_o(c2)
   );
@@ -112,7 +123,7 @@ module oct_vec #(
     localparam int unsigned Group = l / (N / 4);
     localparam int unsigned Word = l % (N / 4);
     oct_vec_lane #(.N(N), .PSets(PSets), .WRows(WRows)) u_lane (
-      .clk_i, .cfg_i(cfg), .tap2_i(tap2), .tap3_i(tap3), .tap2_valid_i(tap2_valid), .tap3_valid_i(tap3_valid), .last4_i(result[4]), .last5_i(result[5]), .code_valid_i(code_valid),
+      .clk_i(clk_lane), .clk_requant_i(clk_requant), .clk_add_i(clk_add), .clk_mul_i(clk_mul), .cfg_i(cfg), .tap2_i(tap2), .tap3_i(tap3), .tap2_valid_i(tap2_valid), .tap3_valid_i(tap3_valid), .last4_i(result[4]), .last5_i(result[5]), .code_valid_i(code_valid),
       .a_i(a_data_i[8*l+:8]), .b_i(b_data_i[8*l+:8]), .c0_i(c0), .c1_i(c1), .c2_i(c2), .weight_re_i(weight_re),
       .weight_raddr_i(weight_row[$clog2(WRows)-1:0]), .pset_i(pset3[$clog2(PSets)-1:0]), .waddr_i(waddr),
       .bias_we_i(bias_we[Group]), .mult_we_i(mult_we[Group]), .weight_we_i(weight_we[Group]), .table_we_i(table_we),
@@ -121,14 +132,14 @@ module oct_vec #(
   end
 
   oct_pack #(.N(N)) u_pack (
-    .clk_i, .rst_ni, .clear_i, .zx_i(cfg.zx), .stride_i(cfg.stride_x[2:0]), .valid_i(pack_valid), .vec_i(pack_vec),
+    .clk_i(clk_pack), .rst_ni, .clear_i, .zx_i(cfg.zx), .stride_i(cfg.stride_x[2:0]), .valid_i(pack_valid), .vec_i(pack_vec),
     .lane_i(pack_lane), .shift_i(pack_shift), .row_in_i(pack_row_in), .lo_i(pack_lo), .hi_i(pack_hi), .data_i(a_data_i),
     .win_end_i(win_end), .win_lanes_i(win_lanes), .win_cols_i(win_cols), .col_valid_o(pack_col), .col_o(column)
   );
 
   // Results and their addresses wait for the 24th cycle: pushed when known, read in the 23rd. At most 23 are under way.
   logic [4:0] addr_ptr_q, data_ptr_q, out_ptr_q;
-  always_ff @(posedge clk_i or negedge rst_ni) begin
+  always_ff @(posedge clk_ctrl or negedge rst_ni) begin
     if (!rst_ni) begin
       {addr_ptr_q, data_ptr_q, out_ptr_q} <= '0;
     end else if (clear_i) begin
@@ -140,10 +151,10 @@ module oct_vec #(
     end
   end
   oct_sram_1r1w #(.Width(16), .Depth(32)) u_addr (
-    .clk_i, .we_i(result[1]), .waddr_i(addr_ptr_q), .wdata_i(out_addr), .re_i(result[23]), .raddr_i(out_ptr_q), .rdata_o(out_addr_o)
+    .clk_i(clk_ctrl), .we_i(result[1]), .waddr_i(addr_ptr_q), .wdata_i(out_addr), .re_i(result[23]), .raddr_i(out_ptr_q), .rdata_o(out_addr_o)
   );
   oct_sram_1r1w #(.Width(8 * N), .Depth(32)) u_data (
-    .clk_i, .we_i(push), .waddr_i(data_ptr_q), .wdata_i(cfg.pack ? column : codes), .re_i(result[23]), .raddr_i(out_ptr_q),
+    .clk_i(clk_ctrl), .we_i(push), .waddr_i(data_ptr_q), .wdata_i(cfg.pack ? column : codes), .re_i(result[23]), .raddr_i(out_ptr_q),
     .rdata_o(out_data_o)
   );
   assign out_we_o    = result[24] && !freeze_i;

@@ -16,6 +16,9 @@ module oct_vec_lane #(
   localparam int unsigned WRowW = $clog2(WRows)
 ) (
   input  logic              clk_i,
+  input  logic              clk_requant_i,   // clk_i while the operation uses the cell
+  input  logic              clk_add_i,
+  input  logic              clk_mul_i,
   // verilator lint_off UNUSEDSIGNAL
   input  oct_vec_pkg::cfg_t cfg_i,           // other parts read the other fields
   input  oct_vec_pkg::tap_t tap2_i,          // the tap or element in r + 2
@@ -82,19 +85,20 @@ module oct_vec_lane #(
   logic [7:0]  max5_q;
 
   always_ff @(posedge clk_i) begin
-    if (tap2_valid_i) begin
-      a3_q <= a_d;
-      b3_q <= b_d;
+    // Last stage first: no register is read behind its assignment, so simulators need no copies.
+    if (last4_i && cfg_i.max) begin
+      max5_q <= 8'(oct_float_pkg::clamp(11'(max4_q), 11'(oct_float_pkg::extend(cfg_i.lo, cfg_i.y_signed)),
+                                        11'(oct_float_pkg::extend(cfg_i.hi, cfg_i.y_signed))));
     end
-    if (tap3_valid_i && cfg_i.mac) acc4_q <= (tap3_i.first ? 32'd0 : acc4_q) + 32'(32'(a3_q) * 32'(b3_q));
-    if (tap3_valid_i && cfg_i.max) max4_q <= max_d;
     if (last4_i && cfg_i.mac) begin
       sum5_q  <= acc4_q + bias4;
       mult5_q <= mult4;
     end
-    if (last4_i && cfg_i.max) begin
-      max5_q <= 8'(oct_float_pkg::clamp(11'(max4_q), 11'(oct_float_pkg::extend(cfg_i.lo, cfg_i.y_signed)),
-                                        11'(oct_float_pkg::extend(cfg_i.hi, cfg_i.y_signed))));
+    if (tap3_valid_i && cfg_i.max) max4_q <= max_d;
+    if (tap3_valid_i && cfg_i.mac) acc4_q <= (tap3_i.first ? 32'd0 : acc4_q) + 32'(32'(a3_q) * 32'(b3_q));
+    if (tap2_valid_i) begin
+      a3_q <= a_d;
+      b3_q <= b_d;
     end
   end
 
@@ -102,15 +106,15 @@ module oct_vec_lane #(
   logic [7:0] requant_code, add_code, mul_code;
   logic [2:0] cell_valid;
   oct_requant u_requant (
-    .clk_i, .valid_i(last5_i && cfg_i.mac), .acc_i(sum5_q), .mult_i(mult5_q), .zy_i(cfg_i.zy), .y_signed_i(cfg_i.y_signed),
+    .clk_i(clk_requant_i), .valid_i(last5_i && cfg_i.mac), .acc_i(sum5_q), .mult_i(mult5_q), .zy_i(cfg_i.zy), .y_signed_i(cfg_i.y_signed),
     .lo_i(cfg_i.lo), .hi_i(cfg_i.hi), .valid_o(cell_valid[0]), .code_o(requant_code)
   );
   oct_add u_add (
-    .clk_i, .valid_i(tap3_valid_i && cfg_i.add), .a_i(a3_q), .b_i(b3_q), .ra_i(c0_i), .rb_i(c1_i), .f_i(c2_i),
+    .clk_i(clk_add_i), .valid_i(tap3_valid_i && cfg_i.add), .a_i(a3_q), .b_i(b3_q), .ra_i(c0_i), .rb_i(c1_i), .f_i(c2_i),
     .out_signed_i(cfg_i.y_signed), .lo_i(cfg_i.lo), .hi_i(cfg_i.hi), .valid_o(cell_valid[1]), .code_o(add_code)
   );
   oct_mul u_mul (
-    .clk_i, .valid_i(tap3_valid_i && cfg_i.mul), .a_i(a3_q), .b_i(b3_q), .r_i(c0_i), .zc_i(c1_i),
+    .clk_i(clk_mul_i), .valid_i(tap3_valid_i && cfg_i.mul), .a_i(a3_q), .b_i(b3_q), .r_i(c0_i), .zc_i(c1_i),
     .out_signed_i(cfg_i.y_signed), .lo_i(cfg_i.lo), .hi_i(cfg_i.hi), .valid_o(cell_valid[2]), .code_o(mul_code)
   );
 
