@@ -217,8 +217,62 @@ Status Lowering::LowerWindow(const passes::FusedStep& group) {
   return {};
 }
 
+// A table of a plain image: codes are mapped where they lie, so that a first convolution can still pack them.
+Status Lowering::LowerPlainTable(const ir::Step& step, const ir::Table& table) {
+  const Place& in = At(step.inputs[0]);
+  Place& out = At(step.output);
+  const int64_t vectors = CeilDiv(Info(step.output).size(), n_);
+  if (!out.in_memory) {
+    out.in_memory = true;
+    out.region = kScratchRegion;
+    out.offset = scratch_bytes_;
+    scratch_bytes_ += (vectors * n_ + 2 * n_ + 255) / 256 * 256;
+    home_[static_cast<size_t>(step.output)] = out;
+  }
+  out.plain = home_[static_cast<size_t>(step.output)].plain = true;
+  isa::Elt elt;
+  elt.table = true;
+  elt.table_slot = LoadTable(isa::LdpTarget::kVecTable, table);
+  elt.a_signed = Info(step.inputs[0]).dtype == DType::kS8;
+  elt.out_signed = Info(step.output).dtype == DType::kS8;
+  elt.a_x_step = 1;
+  TileBuffers in_tiles, out_tiles;
+  int banks = 1;
+  while (banks < arch_.banks / 8 && int64_t{banks} * arch_.bank_depth < vectors) ++banks;
+  if (!ReserveTiles({{&in_tiles, banks}, {&out_tiles, banks}}, 2) && !ReserveTiles({{&in_tiles, 1}, {&out_tiles, 1}}, 1)) {
+    return Fail(ErrorCode::kProgram, fmt::format("step '{}' needs two free banks", step.name));
+  }
+  const int64_t chunk = std::min<int64_t>(4095, int64_t{in_tiles.buffers[0].banks} * arch_.bank_depth);
+  for (int64_t first = 0; first < vectors; first += chunk) {
+    const int64_t count = std::min(chunk, vectors - first);
+    const int32_t from = in_tiles.buffers[in_tiles.next++ % in_tiles.buffers.size()].bank * arch_.bank_depth;
+    const int32_t to = out_tiles.buffers[out_tiles.next++ % out_tiles.buffers.size()].bank * arch_.bank_depth;
+    isa::Lda lda;
+    lda.region = in.region;
+    lda.offset = static_cast<uint32_t>(in.offset + first * n_);
+    lda.n0 = static_cast<int32_t>(count);
+    lda.buf_addr = from;
+    Emit(lda);
+    elt.mw = static_cast<int32_t>(count);
+    elt.a_addr = from;
+    elt.out_addr = to;
+    Emit(elt);
+    isa::Sta sta;
+    sta.region = out.region;
+    sta.offset = static_cast<uint32_t>(out.offset + first * n_);
+    sta.n0 = static_cast<int32_t>(count);
+    sta.buf_addr = to;
+    Emit(sta);
+  }
+  ReleaseTiles();
+  return {};
+}
+
 Status Lowering::LowerElementwise(const passes::FusedStep& group) {
   const ir::Step& step = graph_.steps[static_cast<size_t>(group.main)];
+  if (const auto* plain = std::get_if<ir::Table>(&step.op); plain != nullptr && At(step.inputs[0]).plain && StaysPlain(step)) {
+    return LowerPlainTable(step, *plain);
+  }
   const ir::TensorInfo& y = Info(step.output);
   const Form out = At(step.output).form;
   const int64_t blocks = out.blocks(n_);

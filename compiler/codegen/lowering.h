@@ -128,6 +128,9 @@ class Lowering {
   bool TryPackedConv(const ArrayJob& job, Status& status);
   Status LowerWindow(const passes::FusedStep& group);
   Status LowerElementwise(const passes::FusedStep& group);
+  Status LowerPlainTable(const ir::Step& step, const ir::Table& table);
+  // The output of a table of a plain image stays plain if only convolutions of this segment read it.
+  bool StaysPlain(const ir::Step& step) const;
   Status LowerConcat(const ir::Step& step, const ir::Concat& concat);
   Status LowerSlice(const ir::Step& step, const ir::Slice& slice);
   Status LowerPad(const ir::Step& step, const ir::Pad& pad);

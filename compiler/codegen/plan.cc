@@ -338,6 +338,15 @@ void Lowering::PlaceConstant(ir::TensorId id, const Shape& like) {
   home_[static_cast<size_t>(id)] = place;
 }
 
+bool Lowering::StaysPlain(const ir::Step& step) const {
+  if (home_[static_cast<size_t>(step.output)].in_memory && needs_memory_[static_cast<size_t>(step.output)]) return false;
+  return std::all_of(graph_.steps.begin(), graph_.steps.end(), [&](const ir::Step& reader) {
+    const bool reads = std::find(reader.inputs.begin(), reader.inputs.end(), step.output) != reader.inputs.end();
+    const auto* conv = std::get_if<ir::Conv>(&reader.op);
+    return !reads || (conv != nullptr && conv->group == 1);
+  });
+}
+
 Status Lowering::LowerGroup(const passes::FusedStep& group) {
   const ir::Step& step = graph_.steps[static_cast<size_t>(group.main)];
   for (const ir::TensorId input : GroupInputs(group)) {
@@ -445,6 +454,7 @@ Status Lowering::LowerSegment(const Item& item, Program& program) {
     const ir::TensorId output = Root(groups_[g].output);
     if (home_[static_cast<size_t>(output)].in_memory) written.insert(output);
   }
+  std::erase_if(read, [&](ir::TensorId id) { return written.contains(id); });
   for (const ir::TensorId id : read) plan.inputs.push_back(Info(id).name);
   for (const ir::TensorId id : written) plan.outputs.push_back(Info(id).name);
   program.plan.push_back(std::move(plan));
