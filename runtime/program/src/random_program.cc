@@ -1304,6 +1304,7 @@ RandomProgram Generator::Faulty(isa::Fault cause) {
         lda.buf_addr = bank * arch_.bank_depth;
         lda.buf_bank = bank;
         expected.instruction2 = seq_.AddPlain(lda);
+        expected.timed = true;
         elt.header.wait0 = isa::Semaphore(seq_.SpareSemaphore(1));
         elt.in_bank = elt.out_bank = bank;
         elt.a_addr = elt.out_addr = bank * arch_.bank_depth;
@@ -1385,7 +1386,10 @@ RandomProgram Generator::Faulty(isa::Fault cause) {
       break;
   }
   RandomProgram p = Finish(std::move(program), expected);
-  if (cause == isa::Fault::kWatchdog) p.watchdog = 20000;
+  if (cause == isa::Fault::kWatchdog) {
+    p.watchdog = 20000;
+    p.fault->timed = true;
+  }
   if (expected.base_region >= 0) {
     RandomRegion& region = p.regions[static_cast<size_t>(expected.base_region)];
     region.extent = {65536, true, true, false};

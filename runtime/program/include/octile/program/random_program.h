@@ -34,6 +34,8 @@ struct ExpectedFault {
   int64_t instruction2 = 0;  // CONFLICT only
   uint64_t address = 0;      // 0 for causes without one
   int base_region = -1;      // bus faults: add the base address of this region to `address`
+  bool timed =
+      false;  // a device without cycles does not see it: WATCHDOG, CONFLICT of two instructions
 };
 
 struct RandomProgram {
