@@ -5,6 +5,7 @@
 #include <cstdlib>
 
 #include "octile/device/in_process.h"
+#include "octile/sim/iss_backend.h"
 #include "octile/systemc/device.h"
 
 namespace octile::driver {
@@ -19,6 +20,7 @@ void RegisterTestBackends() {
       return systemc::MakeModelDevice(options);
     };
     device::RegisterInProcessBackend(backend, "the cycle-exact model in process");
+    sim::RegisterIssBackend();
     return true;
   }();
   (void)once;
@@ -26,7 +28,7 @@ void RegisterTestBackends() {
 
 std::vector<std::string> TestBackend::Names() {
   RegisterTestBackends();
-  std::vector<std::string> names{"mock", "model", "systemc", "socket"};
+  std::vector<std::string> names{"mock", "iss", "model", "systemc", "socket"};
 #ifdef OCTILE_TEST_RTL
   names.push_back("rtl");
 #endif

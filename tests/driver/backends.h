@@ -9,12 +9,12 @@
 
 namespace octile::driver {
 
-// Makes "model" known: the cycle-exact model in process. Idempotent.
+// Makes "iss" and "model" known, the latter being the cycle-exact model in process. Idempotent.
 void RegisterTestBackends();
 
 class TestBackend {
  public:
-  // mock, model, systemc, socket, and rtl where it was built.
+  // mock, iss, model, systemc, socket, and rtl where it was built.
   static std::vector<std::string> Names();
 
   explicit TestBackend(const std::string& name);
