@@ -249,6 +249,55 @@ TEST_P(Mma, RawAndSplitK) {
   EXPECT_EQ(machine.observed.writes[5].instruction, index);
 }
 
+// A K loop so long that it is multiplied in parts, behind an instruction whose sums it continues.
+TEST_P(Mma, LongK) {
+  if (n < 16) return;
+  const int tiles = n == 16 ? 4200 : 1300;
+  isa::Mma m;
+  m.kh = m.in_h = 2;  // both kernel rows read the same row
+  m.blocks = tiles / 2;
+  m.in_w = m.mw = 2;
+  m.x_signed = true;
+  m.emit = m.raw = true;
+  m.out_addr = 4 * 512;
+  m.out_bank = 4;
+  m.zx = 3;
+  w_signed = true;
+  isa::Ldw w;
+  w.region = 1;
+  w.tiles = tiles + 1;
+  w.zw = zw;
+  w.w_signed = true;
+  isa::Lda l;
+  l.region = 1;
+  l.n0 = 2;
+  l.header.signal0 = isa::Semaphore(0);
+  isa::Mma first = m;
+  first.init = true;
+  first.emit = first.raw = false;
+  first.kh = first.blocks = 1;
+  first.header.wait0 = isa::Semaphore(0);
+  m.header.signal0 = isa::Semaphore(1);
+  isa::Sta s;
+  s.region = 1;
+  s.offset = kOut + (1 << 19);
+  s.n0 = 8;
+  s.buf_addr = 4 * 512;
+  s.buf_bank = 4;
+  s.header.wait0 = isa::Semaphore(1);
+  EXPECT_EQ(machine.Run(Program(w, l, first, m, s)).fault.cause, 0u);
+  for (int x = 0; x < 2; ++x)
+    for (int c = 0; c < n; ++c) {
+      int64_t want = 0;
+      for (int t = 0; t <= tiles; ++t)
+        for (int r = 0; r < n; ++r)
+          want += (Code(In(x, r), true) - 3) * (Code(*machine.data((t * n + r) * n + c), true) - zw);
+      int32_t got;
+      std::memcpy(&got, machine.data(kOut + (1 << 19) + (x * n + c) * 4), 4);
+      ASSERT_EQ(got, static_cast<int32_t>(want)) << x << " " << c;
+    }
+}
+
 INSTANTIATE_TEST_SUITE_P(Sizes, Mma, ::testing::Values(4, 8, 16, 32));
 
 class Vec : public FunctionTest {};

@@ -211,6 +211,7 @@ class CoreModel::Impl {
   uint32_t slot_vectors_ = 0;
   uint32_t slot_step_ = 1;
   bool tile_started_ = false;
+  bool loader_started_ = false;  // by itself no progress: without an instruction to use the tile the core may be quiescent
   uint64_t loader_free_ = 0;   // idle from this cycle on
   Shadow shadow_ = Shadow::kEmpty;
   uint64_t shadow_full_at_ = 0;
@@ -546,7 +547,8 @@ void CoreModel::Impl::StartTile(uint64_t t) {
   Inst* i = exe_;
   if (exe_tile_ == 0) exe_base_ = ring_tiles_out_;
   const uint64_t tile = shadow_tile_;
-  if (!timing_only_) {
+  if (i->suspect_input) CheckInput(config_, exe_tile_, i);
+  if (!timing_only_ && !i->violation) {
     const auto [zw, w_signed] = ring_zero_[tile % config_.ring_tiles];
     func_.TakeTile(i, tile, zw, w_signed);
   }
@@ -571,7 +573,7 @@ void CoreModel::Impl::StartTile(uint64_t t) {
 }
 
 void CoreModel::Impl::ExecuteExe(uint64_t t) {
-  tile_started_ = false;
+  tile_started_ = loader_started_ = false;
   if (exe_ != nullptr && exe_tile_ < exe_->tiles && t >= slot_end_ && shadow_ == Shadow::kLoaded &&
       t >= shadow_full_at_)
     StartTile(t);
@@ -580,7 +582,7 @@ void CoreModel::Impl::ExecuteExe(uint64_t t) {
     shadow_ = Shadow::kLoaded;
     shadow_tile_ = next_tile_;
     loader_free_ = shadow_full_at_ = t + load_cycles_;
-    activity_ = true;
+    loader_started_ = true;
   }
   // The last cycle of the last slot hands the unit over.
   if (exe_ != nullptr && exe_tile_ == exe_->tiles && t + 1 == slot_end_) {
@@ -712,7 +714,7 @@ std::pair<int, uint32_t> CoreModel::Impl::Stuck() const {
   return {kFetchClient, fifo_.empty() ? fetch_next_ : fifo_.front().index};
 }
 
-// On the state before anything of cycle t changed, except that nothing did change (activity_ is false).
+// Asked only when nothing but the loader moved in t (activity_ is false).
 bool CoreModel::Impl::Quiescent(uint64_t t) const {
   if (outstanding_ > 0 || outstanding_writes_ > 0 || !slots_.empty()) return false;
   if (client_[kPrm] != nullptr || client_[kAct] != nullptr || sto_ != nullptr) return false;
@@ -856,7 +858,7 @@ void CoreModel::Impl::Evaluate(uint64_t t) {
     next_ = t + 1;
     return;
   }
-  next_ = activity_ || quiescent_ ? t + 1 : NextWake(t);
+  next_ = activity_ || loader_started_ || quiescent_ ? t + 1 : NextWake(t);
 }
 
 uint64_t CoreModel::Impl::NextWake(uint64_t t) const {

@@ -20,6 +20,11 @@ int32_t WrapAdd(int32_t a, int32_t b) {
   return static_cast<int32_t>(static_cast<uint32_t>(a) + static_cast<uint32_t>(b));
 }
 
+// Weights of an MMA kept before they are multiplied; at least so many tiles that its pipeline has emptied of what came before (a tile
+// takes four cycles, the pipeline 2N + 28).
+constexpr size_t kWeightsKept = size_t{1} << 20;
+constexpr size_t kTilesKept = 128;
+
 uint32_t Word(const uint8_t* p) {
   uint32_t w;
   std::memcpy(&w, p, 4);
@@ -99,7 +104,8 @@ void Functional::TakeTile(Inst* inst, uint64_t tile, int zw, bool w_signed) {
   const size_t count = size_t{n_} * n_;
   const uint8_t* from = &ring_[tile % config_.ring_tiles * count];
   std::vector<int16_t>& w = inst->weights;
-  if (w.empty()) w.reserve(count * inst->tiles);
+  // Long K loops are multiplied in parts. Every instruction before has long completed then, so the accumulators are right.
+  if (w.size() >= std::max<size_t>(kWeightsKept, kTilesKept * count)) MmaAccumulate(inst->As<isa::Mma>(), inst);
   const size_t at = w.size();
   w.resize(at + count);
   const int zero = Code(zw, w_signed);
@@ -208,7 +214,7 @@ void Functional::MmaAccumulate(const isa::Mma& m, Inst* inst) {
   const size_t vectors = size_t(m.mh) * m.mw;
   const int zx = Code(m.zx, m.x_signed);
   int32_t* acc = &accumulators_[size_t(m.acc_base) * n];
-  if (m.init) std::memset(acc, 0, vectors * n * sizeof(int32_t));
+  if (m.init && inst->multiplied == 0) std::memset(acc, 0, vectors * n * sizeof(int32_t));
 
   // Row pointer of every (ky, oy).
   starts_.resize(size_t(m.kh) * m.mh);
@@ -223,7 +229,7 @@ void Functional::MmaAccumulate(const isa::Mma& m, Inst* inst) {
   }
 
   // Chunks of the K loop whose operand matrix stays in the second-level cache.
-  const size_t tiles = inst->tiles;
+  const size_t tiles = inst->weights.size() / (n * n);
   const size_t chunk = std::clamp<size_t>(size_t{192} * 1024 / (vectors * n), 1, tiles);
   const size_t tap_blocks = m.blocks;
   for (size_t first = 0; first < tiles; first += chunk) {
@@ -231,7 +237,7 @@ void Functional::MmaAccumulate(const isa::Mma& m, Inst* inst) {
     const size_t lda = count * n;
     im2col_.resize(vectors * lda);
     for (size_t t = 0; t < count; ++t) {
-      const size_t tile = first + t;
+      const size_t tile = inst->multiplied + first + t;
       const int64_t b = static_cast<int64_t>(tile % tap_blocks);
       const int kx = static_cast<int>(tile / tap_blocks % m.kw);
       const int ky = static_cast<int>(tile / tap_blocks / m.kw);
@@ -249,6 +255,7 @@ void Functional::MmaAccumulate(const isa::Mma& m, Inst* inst) {
     const bulk::PackedWeights w(&inst->weights[first * n * n], lda, n, n, 1);
     bulk::GemmI16(im2col_.data(), lda, vectors, w, acc, n);
   }
+  inst->multiplied += tiles;
   inst->weights.clear();
 }
 

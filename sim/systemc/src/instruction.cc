@@ -103,25 +103,21 @@ struct MmaAccess {
   uint32_t address;
 };
 
-std::optional<MmaAccess> FirstBadInput(const isa::Mma& m, Range range) {
-  uint32_t ky_pointer = m.in_row0;
-  uint64_t tile = 0;
-  for (int ky = 0; ky < m.kh; ++ky) {
-    const auto rows = RowPointers(static_cast<int>(ky_pointer), m.in_oy_step, m.in_wrap, m.mh);
-    for (int kx = 0; kx < m.kw; ++kx)
-      for (int b = 0; b < m.blocks; ++b, ++tile)
-        for (int oy = 0; oy < m.mh; ++oy) {
-          const int64_t iy = int64_t{m.iy0} + int64_t{oy} * m.stride_y + int64_t{ky} * m.dil_y;
-          if (iy < 0 || iy >= m.in_h) continue;
-          for (int ox = 0; ox < m.mw; ++ox) {
-            const int64_t ix = int64_t{m.ix0} + int64_t{ox} * m.stride_x + int64_t{kx} * m.dil_x;
-            if (ix < 0 || ix >= m.in_w) continue;
-            const uint32_t a =
-                BufferAddress(int64_t{m.in_addr} + rows[oy] + int64_t{b} * m.in_blk_stride + ix);
-            if (!range.Holds(a)) return MmaAccess{tile, static_cast<uint32_t>(oy * m.mw + ox), a};
-          }
-        }
-    ky_pointer = Advance(ky_pointer, m.in_ky_step, m.in_wrap);
+std::optional<MmaAccess> BadInput(const isa::Mma& m, uint64_t tile, Range range) {
+  const int64_t b = static_cast<int64_t>(tile % m.blocks);
+  const int64_t kx = static_cast<int64_t>(tile / m.blocks % m.kw);
+  const int ky = static_cast<int>(tile / m.blocks / m.kw);
+  uint32_t p = m.in_row0;
+  for (int k = 0; k < ky; ++k) p = Advance(p, m.in_ky_step, m.in_wrap);
+  for (int oy = 0; oy < m.mh; ++oy) {
+    const int64_t iy = int64_t{m.iy0} + int64_t{oy} * m.stride_y + int64_t{ky} * m.dil_y;
+    for (int ox = 0; ox < m.mw && iy >= 0 && iy < m.in_h; ++ox) {
+      const int64_t ix = int64_t{m.ix0} + int64_t{ox} * m.stride_x + kx * m.dil_x;
+      if (ix < 0 || ix >= m.in_w) continue;
+      const uint32_t a = BufferAddress(int64_t{m.in_addr} + p + b * m.in_blk_stride + ix);
+      if (!range.Holds(a)) return MmaAccess{tile, static_cast<uint32_t>(oy * m.mw + ox), a};
+    }
+    p = Advance(p, m.in_oy_step, m.in_wrap);
   }
   return std::nullopt;
 }
@@ -175,7 +171,7 @@ void PrepareMma(const isa::Mma& m, const CoreConfig& c, Inst* i) {
               (a->tile == first->tile && a->vector < first->vector)))
       first = a;
   };
-  if (!WindowInside(m, c, in)) take(FirstBadInput(m, in));
+  i->suspect_input = !WindowInside(m, c, in);
   const uint64_t last = i->tiles - 1;
   if (residual) {
     const auto rows = RowPointers(m.res_row0, m.res_row_step, m.res_wrap, m.mh);
@@ -432,6 +428,17 @@ void PrepareLdp(const isa::Ldp& p, const CoreConfig& c, Inst* i) {
 }
 
 }  // namespace
+
+void CheckInput(const CoreConfig& c, uint64_t tile, Inst* i) {
+  const auto& m = i->As<isa::Mma>();
+  const auto bad = BadInput(m, tile, Banks(c, m.in_bank, m.in_banks));
+  // In one cycle the input comes before residual and output.
+  if (!bad || (i->violation && i->violation_at == tile && i->violation_vector < bad->vector)) return;
+  i->violation = true;
+  i->violation_at = tile;
+  i->violation_vector = bad->vector;
+  i->violation_address = bad->address;
+}
 
 BurstCursor::BurstCursor(uint32_t offset, uint64_t bytes)
     : row_bytes_(bytes), plane_offset_(offset), row_offset_(offset), rows_left_(1), planes_left_(1) {

@@ -87,12 +87,15 @@ struct Inst {
   // First access outside the claim. EXE: vector violation_vector of tile violation_at; VEC: cycle violation_at of the read phase;
   // ACT, STO: beat violation_at of the whole transfer.
   bool violation = false;
+  // EXE: an input vector may lie outside; CheckInput looks tile by tile, because a hostile instruction can have 2^24 of them.
+  bool suspect_input = false;
   uint64_t violation_at = 0;
   uint32_t violation_vector = 0;
   uint32_t violation_address = 0;
 
   uint64_t completion = sim::kNever;
-  std::vector<int16_t> weights;  // EXE: code - zero point of the tiles taken so far, [tiles * N][N]
+  std::vector<int16_t> weights;  // EXE: code - zero point of the tiles taken and not yet multiplied, [tiles * N][N]
+  uint64_t multiplied = 0;       // EXE: K tiles in the accumulators
 
   template <class T>
   const T& As() const {
@@ -102,6 +105,9 @@ struct Inst {
 
 // Fills everything but index and completion from a legal instruction that is not END.
 void Prepare(const isa::Instruction& instruction, const sim::CoreConfig& config, Inst* inst);
+
+// The input accesses of K tile `tile` of a suspect MMA; notes a violation that comes before the one already known.
+void CheckInput(const sim::CoreConfig& config, uint64_t tile, Inst* inst);
 
 // pointer + step in a circular area of `wrap` vectors (0: not circular), modulo 2^16.
 inline uint32_t Advance(uint32_t pointer, uint32_t step, uint32_t wrap) {

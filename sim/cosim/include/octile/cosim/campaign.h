@@ -16,10 +16,13 @@
 
 namespace octile::cosim {
 
-// Devices compared cycle by cycle; made once and used for every program.
+// A device that is compared; made once and used for every program.
 struct Contender {
   std::string name;
   std::unique_ptr<sim::CoreDevice> device;
+  // False: it has no cycles (the instruction simulator). It is compared by results only, and not on what only cycles decide: mutants
+  // and WATCHDOG.
+  bool exact = true;
 };
 
 struct CampaignOptions {
@@ -58,7 +61,7 @@ Job MakeJob(const RandomProgram& program, const sim::MemoryProfile& base, uint64
 // Changes fields, order and number of the job's instructions, its watchdog, or lets a burst fail.
 void Mutate(Job* job, uint64_t seed);
 
-// Besides the comparison: a valid program ends without fault, a faulty one with the record it was made for, classes add up. The error
+// The first contender, which must be exact, is compared with every other one. Besides: a valid program ends without fault, a faulty one with the record it was made for, classes add up. The error
 // (kMismatch) says how to repeat the one program.
 Status RunCampaign(const ArchConfig& arch, const sim::MemoryProfile& base, std::vector<Contender>& contenders,
                    const CampaignOptions& options, Coverage* coverage,
