@@ -1,5 +1,5 @@
-// The matrix unit: weight ring, tile sequencer, systolic array and post unit (docs/timing.md 7, docs/microarchitecture.md). A vector issued
-// in cycle v enters the array in v + 3; column c's sum leaves it in v + N + 3 + c; its code leaves the column 10 cycles later; after deskewing
+// The matrix unit: weight ring, tile sequencer, systolic array and post unit (docs/timing.md 7, docs/microarchitecture.md). A vector
+// issued in cycle v enters the array in v + 3; column c's sum leaves it in v + N + 3 + c; its code leaves the column 10 cycles later; after deskewing
 // all codes stand in T = v + 2N + 12; the result is written in T + 12 = v + 2N + 24.
 module oct_exe
   import oct_exe_pkg::*;

@@ -1,5 +1,6 @@
 // Assertion macros. Simulators check them (Verilator: with --assert), formal tools prove them (FORMAL); synthesis drops them.
-// (rst_n is in the sensitivity list because it resets registers asynchronously elsewhere.) `name` labels the statement, `prop` must hold at every rising edge of `clk` outside reset (`rst_n` low).
+// 
+// rst_n is in the sensitivity list because it resets registers asynchronously elsewhere. `name` labels the statement, `prop` must hold at every rising edge of `clk` outside reset (`rst_n` low).
 `ifndef OCT_ASSERT_SVH
 `define OCT_ASSERT_SVH
 

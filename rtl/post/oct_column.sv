@@ -1,7 +1,7 @@
 // What stands below one column of the array: accumulators, bias (N1), requantization and clamp (N3), table (N5). With u the cycle in which
-// the array's sum shows on sum_i: accumulator read u - 1, addition and write u, bias u + 1, requantization u + 2 .. u + 8, table u + 8 .. u + 10, code on byte_o in u + 10. Raw sums
-// leave through byte_o too, a byte per cycle, lowest first. The tags come one cycle earlier than to the next column, which gets them
-// from here.
+// the array's sum shows on sum_i: accumulator read u - 1, addition and write u, bias u + 1, requantization u + 2 .. u + 8, table
+// u + 8 .. u + 10, code on byte_o in u + 10. Raw sums leave through byte_o too, a byte per cycle, lowest first. The tags come one
+// cycle earlier than to the next column, which gets them from here.
 module oct_column
   import oct_exe_pkg::*;
 #(

@@ -27,10 +27,12 @@ class Unit {
   // Soft reset long enough to set all memories to zero.
   virtual void Clear() = 0;
   virtual void Load(const Params& params) = 0;
-  // Runs the episode until all is done or a fault was seen. Each cycle a beat is offered with probability feed %, an instruction issues,
-  // when the unit is ready, with probability issue %. `prefill`: cycles of feeding before the first issue.
-  virtual Observed Run(const Episode& episode, const std::vector<uint8_t>& input, const std::vector<uint8_t>& residual, int feed, int issue,
-                       int64_t prefill, Rng* rng) = 0;
+  // Runs the episode until all is done or a fault was seen. Each cycle a beat is offered with
+  // probability feed %, an instruction issues, when the unit is ready, with probability issue %.
+  // `prefill`: cycles of feeding before the first issue.
+  virtual Observed Run(const Episode& episode, const std::vector<uint8_t>& input,
+                       const std::vector<uint8_t>& residual, int feed, int issue, int64_t prefill,
+                       Rng* rng) = 0;
 };
 
 template <typename Top>
@@ -62,7 +64,9 @@ class VerilatedUnit : public Unit {
       std::memcpy(entry.data() + 4 * n, params.mult[s].data(), 4 * n);
       Write(isa::LdpTarget::kExeSet, s, entry);
     }
-    for (int s = 0; s < 4; ++s) Write(isa::LdpTarget::kExeTable, s, std::vector<uint8_t>(params.table[s].begin(), params.table[s].end()));
+    for (int s = 0; s < 4; ++s)
+      Write(isa::LdpTarget::kExeTable, s,
+            std::vector<uint8_t>(params.table[s].begin(), params.table[s].end()));
     for (int s = 0; s < 16; ++s) {
       std::vector<uint8_t> entry(64);
       std::memcpy(entry.data(), params.constant[s].data(), 12);
@@ -71,8 +75,9 @@ class VerilatedUnit : public Unit {
     top_->prm_we_i = 0;
   }
 
-  Observed Run(const Episode& episode, const std::vector<uint8_t>& input, const std::vector<uint8_t>& residual, int feed, int issue,
-               int64_t prefill, Rng* rng) override {
+  Observed Run(const Episode& episode, const std::vector<uint8_t>& input,
+               const std::vector<uint8_t>& residual, int feed, int issue, int64_t prefill,
+               Rng* rng) override {
     const int n = config_.n;
     const size_t count = episode.instructions.size();
     Observed o;
@@ -97,11 +102,14 @@ class VerilatedUnit : public Unit {
           o.arrive.push_back(t);
         }
       }
-      if (in_addr >= 0) std::memcpy(&top_->in_data_i, input.data() + static_cast<size_t>(in_addr) * n, n);
-      if (res_addr >= 0) std::memcpy(&top_->res_data_i, residual.data() + static_cast<size_t>(res_addr) * n, n);
+      if (in_addr >= 0)
+        std::memcpy(&top_->in_data_i, input.data() + static_cast<size_t>(in_addr) * n, n);
+      if (res_addr >= 0)
+        std::memcpy(&top_->res_data_i, residual.data() + static_cast<size_t>(res_addr) * n, n);
       top_->issue_i = 0;
       Settle();
-      if (top_->ready_o && fault < 0 && o.issue.size() < count && t >= prefill && Chance(rng, issue)) {
+      if (top_->ready_o && fault < 0 && o.issue.size() < count && t >= prefill &&
+          Chance(rng, issue)) {
         top_->issue_i = 1;
         top_->index_i = o.issue.size();
         std::memcpy(&top_->instr_i, code[o.issue.size()].words.data(), 64);
@@ -109,8 +117,9 @@ class VerilatedUnit : public Unit {
         Settle();
       }
       Expected& e = o.seen;
-      e.cycles.push_back({top_->ready_o != 0, top_->active_o != 0, top_->busy_o != 0, top_->stuck_o != 0, top_->tile_start_o != 0,
-                          top_->ring_free_o != 0, top_->done_o != 0, top_->class_active_o != 0, top_->class_weight_o != 0,
+      e.cycles.push_back({top_->ready_o != 0, top_->active_o != 0, top_->busy_o != 0,
+                          top_->stuck_o != 0, top_->tile_start_o != 0, top_->ring_free_o != 0,
+                          top_->done_o != 0, top_->class_active_o != 0, top_->class_weight_o != 0,
                           top_->class_slot_o != 0});
       if (top_->out_we_o) {
         std::vector<uint8_t> data(n);
@@ -144,9 +153,10 @@ class VerilatedUnit : public Unit {
     return o;
   }
 
-
  private:
-  static bool Chance(Rng* rng, int percent) { return percent >= 100 || static_cast<int>((*rng)() % 100) < percent; }
+  static bool Chance(Rng* rng, int percent) {
+    return percent >= 100 || static_cast<int>((*rng)() % 100) < percent;
+  }
   void Settle() {
     top_->clk_i = 0;
     top_->eval();

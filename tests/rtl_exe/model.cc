@@ -17,17 +17,20 @@ uint8_t Requantize(int32_t acc, uint32_t mult, const isa::Mma& op, int lo, int h
   const int zy = Code(op.zy, op.y_signed);
   const int qmin = op.y_signed ? -128 : 0;
   const float scaled = static_cast<float>(acc) * std::bit_cast<float>(mult);
-  const float clamped = std::min(std::max(scaled, static_cast<float>(qmin - zy)), static_cast<float>(qmin + 255 - zy));
+  const float clamped = std::min(std::max(scaled, static_cast<float>(qmin - zy)),
+                                 static_cast<float>(qmin + 255 - zy));
   const int code = static_cast<int>(std::nearbyintf(clamped)) + zy;
   return static_cast<uint8_t>(std::min(std::max(code, lo), hi));
 }
 
 // N6 and the clamp behind it.
 uint8_t Add(int a, int b, const std::array<uint32_t, 3>& c, int lo, int hi) {
-  const float ra = std::bit_cast<float>(c[0]), rb = std::bit_cast<float>(c[1]), f = std::bit_cast<float>(c[2]);
+  const float ra = std::bit_cast<float>(c[0]), rb = std::bit_cast<float>(c[1]),
+              f = std::bit_cast<float>(c[2]);
   const float v = std::fmaf(static_cast<float>(a), ra, std::fmaf(static_cast<float>(b), rb, f));
   const float clamped = std::min(std::max(v, -1000.0f), 1000.0f);
-  return static_cast<uint8_t>(std::min(std::max(static_cast<int>(std::nearbyintf(clamped)), lo), hi));
+  return static_cast<uint8_t>(
+      std::min(std::max(static_cast<int>(std::nearbyintf(clamped)), lo), hi));
 }
 
 uint16_t Advance(uint16_t ptr, int step, int wrap) {
@@ -53,7 +56,9 @@ struct TileTime {
 }  // namespace
 
 Params::Params(const Config& c)
-    : bias(c.psets, std::vector<int32_t>(c.n)), mult(c.psets, std::vector<uint32_t>(c.n)), acc(c.acc_depth, std::vector<int32_t>(c.n)) {}
+    : bias(c.psets, std::vector<int32_t>(c.n)),
+      mult(c.psets, std::vector<uint32_t>(c.n)),
+      acc(c.acc_depth, std::vector<int32_t>(c.n)) {}
 
 std::vector<Position> Walk(const isa::Mma& op) {
   std::vector<Position> result;
@@ -64,7 +69,8 @@ std::vector<Position> Walk(const isa::Mma& op) {
         for (int k = 0; k < ky; ++k) row = Advance(row, op.in_ky_step, op.in_wrap);
         for (int oy = 0; oy < op.mh; ++oy) {
           for (int ox = 0; ox < op.mw; ++ox) {
-            const int iy = op.iy0 + oy * op.stride_y + ky * op.dil_y, ix = op.ix0 + ox * op.stride_x + kx * op.dil_x;
+            const int iy = op.iy0 + oy * op.stride_y + ky * op.dil_y,
+                      ix = op.ix0 + ox * op.stride_x + kx * op.dil_x;
             Position p;
             p.in = static_cast<uint16_t>(op.in_addr + b * op.in_blk_stride + row + ix);
             p.pad = iy < 0 || iy >= op.in_h || ix < 0 || ix >= op.in_w;
@@ -82,8 +88,9 @@ std::vector<Position> Walk(const isa::Mma& op) {
   return result;
 }
 
-Expected Predict(const Config& config, const Episode& episode, const std::vector<int64_t>& issue, const std::vector<int64_t>& arrive,
-                 const std::vector<uint8_t>& input, const std::vector<uint8_t>& residual, int64_t end, Params* params) {
+Expected Predict(const Config& config, const Episode& episode, const std::vector<int64_t>& issue,
+                 const std::vector<int64_t>& arrive, const std::vector<uint8_t>& input,
+                 const std::vector<uint8_t>& residual, int64_t end, Params* params) {
   const int n = config.n, groups = n / config.weight_rows;
   Expected result;
   std::vector<Span> spans;
@@ -129,7 +136,8 @@ Expected Predict(const Config& config, const Episode& episode, const std::vector
         const Position& p = walk[static_cast<size_t>(t) * m + v];
         // Claims.
         if (!p.pad && Outside(config, p.in, op.in_bank, op.in_banks)) fault(cycle + 1, p.in, i);
-        if (emits && op.residual && Outside(config, p.res, op.b_bank, op.b_banks)) fault(cycle + 1, p.res, i);
+        if (emits && op.residual && Outside(config, p.res, op.b_bank, op.b_banks))
+          fault(cycle + 1, p.res, i);
         for (int k = 0; emits && k < (op.raw ? 4 : 1); ++k) {
           const uint16_t out = static_cast<uint16_t>(p.out + k);
           if (Outside(config, out, op.out_bank, op.out_banks)) fault(cycle + 1, out, i);
@@ -142,8 +150,10 @@ Expected Predict(const Config& config, const Episode& episode, const std::vector
           for (int r = 0; r < n; ++r) {
             const int x = Code(input[size_t{p.in} * n + r], op.x_signed) - Code(op.zx, op.x_signed);
             for (int c = 0; c < n; ++c) {
-              const int w = Code(tile.rows[static_cast<size_t>(r) * n + c], tile.w_signed) - Code(tile.zw, tile.w_signed);
-              sums[c] = static_cast<int32_t>(static_cast<uint32_t>(sums[c]) + static_cast<uint32_t>(x * w));
+              const int w = Code(tile.rows[static_cast<size_t>(r) * n + c], tile.w_signed) -
+                            Code(tile.zw, tile.w_signed);
+              sums[c] = static_cast<int32_t>(static_cast<uint32_t>(sums[c]) +
+                                             static_cast<uint32_t>(x * w));
             }
           }
         }
@@ -154,8 +164,10 @@ Expected Predict(const Config& config, const Episode& episode, const std::vector
         std::vector<uint8_t> codes(n), words(4 * n);
         if (op.residual) result.residual_reads.push_back({cycle + 2 * n + 11, p.res});
         for (int c = 0; c < n; ++c) {
-          const int32_t biased = static_cast<int32_t>(static_cast<uint32_t>(sums[c]) + static_cast<uint32_t>(params->bias[op.pset][c]));
-          for (int k = 0; k < 4; ++k) words[4 * c + k] = static_cast<uint8_t>(static_cast<uint32_t>(biased) >> (8 * k));
+          const int32_t biased = static_cast<int32_t>(
+              static_cast<uint32_t>(sums[c]) + static_cast<uint32_t>(params->bias[op.pset][c]));
+          for (int k = 0; k < 4; ++k)
+            words[4 * c + k] = static_cast<uint8_t>(static_cast<uint32_t>(biased) >> (8 * k));
           if (op.raw) continue;
           const int lo = op.residual ? (op.y_signed ? -128 : 0) : Code(op.lo, op.y_signed);
           const int hi = op.residual ? (op.y_signed ? 127 : 255) : Code(op.hi, op.y_signed);
@@ -164,7 +176,8 @@ Expected Predict(const Config& config, const Episode& episode, const std::vector
           if (op.residual) {
             const int conv = Code(code, op.table ? op.t_signed : op.y_signed);
             const int res = Code(residual[size_t{p.res} * n + c], op.res_signed);
-            code = Add(op.res_is_a ? res : conv, op.res_is_a ? conv : res, params->constant[op.const_slot], Code(op.lo, op.out_signed),
+            code = Add(op.res_is_a ? res : conv, op.res_is_a ? conv : res,
+                       params->constant[op.const_slot], Code(op.lo, op.out_signed),
                        Code(op.hi, op.out_signed));
           }
           codes[c] = code;
@@ -174,8 +187,9 @@ Expected Predict(const Config& config, const Episode& episode, const std::vector
           result.writes.push_back({written, p.out, static_cast<uint32_t>(i), codes});
         } else {
           for (int k = 0; k < 4; ++k) {
-            result.writes.push_back({written + k, static_cast<uint16_t>(p.out + k), static_cast<uint32_t>(i),
-                                     std::vector<uint8_t>(words.begin() + k * n, words.begin() + (k + 1) * n)});
+            result.writes.push_back(
+                {written + k, static_cast<uint16_t>(p.out + k), static_cast<uint32_t>(i),
+                 std::vector<uint8_t>(words.begin() + k * n, words.begin() + (k + 1) * n)});
           }
         }
       }
@@ -185,7 +199,8 @@ Expected Predict(const Config& config, const Episode& episode, const std::vector
   }
 
   // What the unit shows in every cycle.
-  result.cycles.assign(end, CycleState{true, false, false, false, false, false, false, false, false, false});
+  result.cycles.assign(
+      end, CycleState{true, false, false, false, false, false, false, false, false, false});
   std::vector<int> in_flight(end, 0);
   for (const Span& span : spans) {
     for (int64_t t = span.issue + 1; t < end && t <= span.done; ++t) {
@@ -211,7 +226,8 @@ Expected Predict(const Config& config, const Episode& episode, const std::vector
     }
     // Starved: active at a tile boundary, the shadow empty and nothing that could be loaded.
     const int64_t from = k == 0 ? 0 : times[k - 1].end;
-    for (int64_t t = from; t < end && t < time.load; ++t) result.cycles[t].stuck = result.cycles[t].active && in_flight[t] == 1;
+    for (int64_t t = from; t < end && t < time.load; ++t)
+      result.cycles[t].stuck = result.cycles[t].active && in_flight[t] == 1;
   }
   return result;
 }
@@ -219,27 +235,35 @@ Expected Predict(const Config& config, const Episode& episode, const std::vector
 void RandomParams(const Config& config, Rng* rng, Params* params) {
   auto& r = *rng;
   for (int s = 0; s < config.psets; ++s) {
-    const int scale = 100 + static_cast<int>(r() % 24);  // exponent: sums of some thousands to some millions reach the codes
+    const int scale =
+        100 + static_cast<int>(
+                  r() % 24);  // exponent: sums of some thousands to some millions reach the codes
     for (int c = 0; c < config.n; ++c) {
       params->bias[s][c] = static_cast<int32_t>(r()) >> (r() % 24);
       params->mult[s][c] = static_cast<uint32_t>((scale + r() % 3) << 23 | (r() & 0x7fffff));
       if (r() % 16 == 0) params->mult[s][c] = 0;
-      if (r() % 16 == 0) params->mult[s][c] = std::bit_cast<uint32_t>(std::ldexp(1.0f, -static_cast<int>(r() % 30)));
+      if (r() % 16 == 0)
+        params->mult[s][c] = std::bit_cast<uint32_t>(std::ldexp(1.0f, -static_cast<int>(r() % 30)));
     }
   }
   for (auto& table : params->table) {
     for (uint8_t& code : table) code = static_cast<uint8_t>(r());
   }
   for (auto& constant : params->constant) {
-    constant[0] = std::bit_cast<uint32_t>(std::ldexp(1.0f + static_cast<float>(r() % 1000000) / 1e6f, static_cast<int>(r() % 5) - 3));
-    constant[1] = std::bit_cast<uint32_t>(std::ldexp(1.0f + static_cast<float>(r() % 1000000) / 1e6f, static_cast<int>(r() % 5) - 3));
-    constant[2] = std::bit_cast<uint32_t>(static_cast<float>(static_cast<int>(r() % 400) - 200) + static_cast<float>(r() % 4096) / 4096.0f);
+    constant[0] = std::bit_cast<uint32_t>(
+        std::ldexp(1.0f + static_cast<float>(r() % 1000000) / 1e6f, static_cast<int>(r() % 5) - 3));
+    constant[1] = std::bit_cast<uint32_t>(
+        std::ldexp(1.0f + static_cast<float>(r() % 1000000) / 1e6f, static_cast<int>(r() % 5) - 3));
+    constant[2] = std::bit_cast<uint32_t>(static_cast<float>(static_cast<int>(r() % 400) - 200) +
+                                          static_cast<float>(r() % 4096) / 4096.0f);
   }
 }
 
 namespace {
 
-int Pick(Rng* rng, int low, int high) { return low + static_cast<int>((*rng)() % static_cast<uint64_t>(high - low + 1)); }
+int Pick(Rng* rng, int low, int high) {
+  return low + static_cast<int>((*rng)() % static_cast<uint64_t>(high - low + 1));
+}
 bool Chance(Rng* rng, int percent) { return static_cast<int>((*rng)() % 100) < percent; }
 
 void Cover(const Config& c, int low, int high, int32_t* bank, int32_t* banks) {
@@ -269,12 +293,24 @@ isa::Mma RandomInstruction(const Config& c, Rng* rng) {
   while (true) {
     op = {};
     switch (Pick(rng, 0, 5)) {
-      case 0: op.mh = 1, op.mw = Pick(rng, 1, 4); break;
-      case 1: op.mh = Pick(rng, 1, 2), op.mw = Pick(rng, 1, c.n); break;
-      case 2: op.mh = Pick(rng, 1, 9), op.mw = Pick(rng, 1, 9); break;
-      case 3: op.mh = Pick(rng, 1, 5), op.mw = 1; break;
-      case 4: op.mh = 1, op.mw = c.n; break;
-      default: op.mh = Pick(rng, 2, 10), op.mw = Pick(rng, 2, 2 * c.n > 20 ? 20 : 2 * c.n); break;
+      case 0:
+        op.mh = 1, op.mw = Pick(rng, 1, 4);
+        break;
+      case 1:
+        op.mh = Pick(rng, 1, 2), op.mw = Pick(rng, 1, c.n);
+        break;
+      case 2:
+        op.mh = Pick(rng, 1, 9), op.mw = Pick(rng, 1, 9);
+        break;
+      case 3:
+        op.mh = Pick(rng, 1, 5), op.mw = 1;
+        break;
+      case 4:
+        op.mh = 1, op.mw = c.n;
+        break;
+      default:
+        op.mh = Pick(rng, 2, 10), op.mw = Pick(rng, 2, 2 * c.n > 20 ? 20 : 2 * c.n);
+        break;
     }
     const int m = op.mh * op.mw;
     if (m > c.acc_depth) continue;
@@ -308,7 +344,8 @@ isa::Mma RandomInstruction(const Config& c, Rng* rng) {
     op.in_blk_stride = op.in_h * pitch + Pick(rng, 0, 5);
     op.in_addr = Pick(rng, 0, c.banks * c.bank_depth / 2);
     op.raw = Chance(rng, 12);
-    const int out_pitch = op.mw * (op.raw ? 4 : 1) + Pick(rng, 0, 2), out_rows = op.mh + Pick(rng, 0, 2);
+    const int out_pitch = op.mw * (op.raw ? 4 : 1) + Pick(rng, 0, 2),
+              out_rows = op.mh + Pick(rng, 0, 2);
     op.out_wrap = Chance(rng, 50) ? out_rows * out_pitch : 0;
     op.out_row_step = op.out_wrap ? out_pitch % op.out_wrap : out_pitch;
     op.out_row0 = op.out_wrap ? Pick(rng, 0, out_rows - 1) * out_pitch : 0;
@@ -360,14 +397,16 @@ Episode RandomEpisode(const Config& config, Rng* rng, int count, bool break_clai
       op.retain = kept && Chance(rng, 30);
       op.init = Chance(rng, 30);
       op.emit = true;
-    } else if (i > 0 && Chance(rng, 30)) {  // begins with the accumulator the previous instruction ends with
+    } else if (i > 0 &&
+               Chance(rng, 30)) {  // begins with the accumulator the previous instruction ends with
       const isa::Mma& previous = episode.instructions.back();
       const int base = previous.acc_base + previous.mh * previous.mw - 1;
       if (base + op.mh * op.mw <= config.acc_depth) op.acc_base = base, op.init = false;
     }
     episode.instructions.push_back(op);
     while (episode.tiles.size() < base + Tiles(op)) {
-      Tile tile{std::vector<uint8_t>(static_cast<size_t>(config.n) * config.n), static_cast<uint8_t>((*rng)()), Chance(rng, 50)};
+      Tile tile{std::vector<uint8_t>(static_cast<size_t>(config.n) * config.n),
+                static_cast<uint8_t>((*rng)()), Chance(rng, 50)};
       for (uint8_t& w : tile.rows) w = static_cast<uint8_t>((*rng)());
       episode.tiles.push_back(std::move(tile));
     }

@@ -1,5 +1,6 @@
-// A plain model of the matrix unit: results by the rules of docs/numerics.md (N1, N3, N5, N6) in fp32, timing by docs/timing.md section 7
-// from the cycles in which instructions were issued and weight beats delivered. Written apart from the library and the simulators.
+// A plain model of the matrix unit: results by the rules of docs/numerics.md (N1, N3, N5, N6) in
+// fp32, timing by docs/timing.md section 7 from the cycles in which instructions were issued and
+// weight beats delivered. Written apart from the library and the simulators.
 #pragma once
 
 #include <array>
@@ -26,11 +27,11 @@ struct Tile {
 // The contents of the parameter memories and of the accumulators.
 struct Params {
   explicit Params(const Config& c);
-  std::vector<std::vector<int32_t>> bias;      // [pset][lane]
-  std::vector<std::vector<uint32_t>> mult;     // fp32 bits
+  std::vector<std::vector<int32_t>> bias;   // [pset][lane]
+  std::vector<std::vector<uint32_t>> mult;  // fp32 bits
   std::array<std::array<uint8_t, 256>, 4> table{};
   std::array<std::array<uint32_t, 3>, 16> constant{};
-  std::vector<std::vector<int32_t>> acc;       // [address][lane]
+  std::vector<std::vector<int32_t>> acc;  // [address][lane]
 };
 
 struct Write {
@@ -80,10 +81,12 @@ struct Position {
 std::vector<Position> Walk(const isa::Mma& op);
 inline int Tiles(const isa::Mma& op) { return op.kh * op.kw * op.blocks; }
 
-// issue[i]: cycle in which instruction i issued, arrive[k]: cycle in which the last beat of tile k was given. Both may be shorter than the
-// episode: what is missing did not happen before `end`. `params` is updated (accumulators).
-Expected Predict(const Config& config, const Episode& episode, const std::vector<int64_t>& issue, const std::vector<int64_t>& arrive,
-                 const std::vector<uint8_t>& input, const std::vector<uint8_t>& residual, int64_t end, Params* params);
+// issue[i]: cycle in which instruction i issued, arrive[k]: cycle in which the last beat of tile k
+// was given. Both may be shorter than the episode: what is missing did not happen before `end`.
+// `params` is updated (accumulators).
+Expected Predict(const Config& config, const Episode& episode, const std::vector<int64_t>& issue,
+                 const std::vector<int64_t>& arrive, const std::vector<uint8_t>& input,
+                 const std::vector<uint8_t>& residual, int64_t end, Params* params);
 
 // Random streams. `break_claims`: some instruction's claims do not cover what it touches.
 Episode RandomEpisode(const Config& config, Rng* rng, int count, bool break_claims);
