@@ -50,6 +50,12 @@ void Change(std::vector<isa::Instruction>* program, std::mt19937_64* random) {
       break;
     default: {
       const isa::FieldInfo& field = format.fields[1 + below(format.fields.size() - 1)];
+      // The arithmetic is stated for multipliers and constants of a certain range only: what is
+      // loaded as such, and which constants an instruction takes, stays.
+      const bool constants = (format.opcode == isa::Opcode::kLdp && field.lsb >= 43) ||
+                             field.name == "const_slot" ||
+                             (format.opcode == isa::Opcode::kElt && field.name == "mode");
+      if (constants) break;
       const int64_t value = isa::GetField(i, field) + (below(2) == 0 ? 1 : -1);
       if (value >= field.min && value <= field.max) isa::SetField(i, field, value);
       break;
