@@ -347,6 +347,12 @@ std::vector<ValueType> GatherType(FlatModel& model, const FlatNode& node) {
   const Value& x = In(model, node, 0);
   const Value& indices = In(model, node, 1);
   const int64_t axis = NormalizeAxis(node.Int("axis", 0), x.shape.size(), node);
+  if (model.Constant(node.inputs[1])) {
+    const int64_t dim = x.shape[static_cast<size_t>(axis)];
+    for (const int64_t i : ConstantIntegers(model, node.inputs[1], node, "indices"))
+      if (i < -dim || i >= dim)
+        Refuse("node '{}' (Gather): index {} is out of range for {} elements", node.name, i, dim);
+  }
   Shape shape(x.shape.begin(), x.shape.begin() + axis);
   shape.insert(shape.end(), indices.shape.begin(), indices.shape.end());
   shape.insert(shape.end(), x.shape.begin() + axis + 1, x.shape.end());
@@ -414,6 +420,7 @@ std::vector<ValueType> RangeType(FlatModel& model, const FlatNode& node) {
   const auto number = [](const Tensor& t) { return CastTensor(t, DType::kF64).data<double>()[0]; };
   const double count = std::ceil((number(*limit) - number(*start)) / number(*delta));
   if (!(count <= 1e8)) Refuse("node '{}' (Range): it is too long", node.name);
+  if (count <= 0) return One(start->dtype, {0});
   return One(start->dtype, {std::max<int64_t>(0, static_cast<int64_t>(count))});
 }
 

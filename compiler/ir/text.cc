@@ -15,8 +15,7 @@ namespace {
 
 constexpr std::string_view kHeader = "octile.graph 1";
 
-// --- the fields of every operator, in the order of the text
-// ------------------------------------------------------------
+// --- the fields of every operator, in the order of the text ---
 
 template <class V, class T>
 void Fields(V& v, T& op) requires std::same_as<std::remove_const_t<T>, Conv> {
@@ -136,8 +135,7 @@ bool MakeOp(std::string_view keyword, Op& op) {
   }
 }
 
-// --- printing
-// ----------------------------------------------------------------------------------------------------------
+// --- printing ---
 
 class Printer {
  public:
@@ -280,8 +278,7 @@ class Printer {
   std::string text_;
 };
 
-// --- parsing
-// -----------------------------------------------------------------------------------------------------------
+// --- parsing ---
 
 struct Malformed {
   std::string message;

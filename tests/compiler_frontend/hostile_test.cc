@@ -410,8 +410,7 @@ TEST(Hostile, FunctionsThatMultiplyAreCapped) {
   EXPECT_NE(Import(m).find("more than 200000 nodes"), std::string::npos);
 }
 
-// --- external data
-// -----------------------------------------------------------------------------------------------------
+// --- external data ---
 
 class External : public testing::Test {
  protected:
@@ -498,8 +497,7 @@ TEST_F(External, RangesAreChecked) {
   EXPECT_NE(Import(m).find("not available"), std::string::npos);
 }
 
-// --- damage
-// ------------------------------------------------------------------------------------------------------------
+// --- damage ---
 
 std::vector<uint8_t> ReadFile(const std::filesystem::path& file) {
   std::ifstream stream(file, std::ios::binary);

@@ -81,10 +81,12 @@ struct Weights {
   bool operator==(const Weights&) const = default;
 };
 
-// --- Operators with an accumulator
-// ----------------------------------------------------------------------------------- acc[c] = sum
-// (x - zx)(w - zw[c]) + bias[c], 32-bit wrapping (N1); padding contributes 0. Output u8/s8: y =
-// RN(clamp(fl(fl(acc) * multipliers[c]), qmin - zy, qmax - zy)) + zy, then clamped to `clamp` (N3).
+// --- Operators with an accumulator ---
+//
+//   acc[c] = sum of (x - zx)(w - zw[c]) + bias[c], 32-bit wrapping (N1); padding contributes 0.
+//
+// Output u8 or s8 (N3):
+//   y = RN(clamp(fl(fl(acc) * multipliers[c]), qmin - zy, qmax - zy)) + zy, then into `clamp`.
 // Output s32 (no quantization): the raw accumulators; `multipliers` is empty and `clamp` unused.
 
 // Conv: inputs {x [N,Cin,H,W]} -> [N,Cout,Ho,Wo]. Depthwise: group == Cin.
@@ -119,15 +121,13 @@ struct GlobalAveragePool {
   bool operator==(const GlobalAveragePool&) const = default;
 };
 
-// --- Operators on codes
-// ----------------------------------------------------------------------------------------------
+// --- Operators on codes ---
 
 // Table: inputs {x} -> same shape. y = entries[x as a byte]: the index is the code's bit pattern
 // (s8 code -1 is index 255), the entry is the bit pattern of the output type (N5, N9).
 struct Table {
   std::array<uint8_t, 256> entries{};
-  std::string
-      meaning;  // the ONNX operators it stands for, e.g. "Sigmoid", "Sigmoid*Mul", "requantize"
+  std::string meaning;  // the ONNX operators it stands for: "Sigmoid", "Sigmoid+Mul", "requantize"
   bool operator==(const Table&) const = default;
 };
 
@@ -150,8 +150,8 @@ struct AveragePool {
   std::array<int64_t, 2> strides{1, 1};
   std::array<int64_t, 2> dilations{1, 1};
   std::array<int64_t, 4> pads{};
-  bool count_include_pad =
-      false;  // count = kernel size (overhang included), else the elements inside the image
+  // count = kernel size (overhang included), else the elements inside the image.
+  bool count_include_pad = false;
   CodeRange clamp;
   bool operator==(const AveragePool&) const = default;
 };
@@ -175,8 +175,7 @@ struct Mul {
   bool operator==(const Mul&) const = default;
 };
 
-// --- Data movement (same encoding in and out)
-// ------------------------------------------------------------------------
+// --- Data movement (same encoding in and out) ---
 
 // Concat along `axis` (>= 0) of one or more inputs.
 struct Concat {
@@ -223,8 +222,7 @@ struct Reshape {
   bool operator==(const Reshape&) const = default;
 };
 
-// --- Host steps
-// ------------------------------------------------------------------------------------------------------
+// --- Host steps ---
 
 // Quantize: f32 -> codes of the output's quantization (N4).
 struct Quantize {
