@@ -20,11 +20,11 @@ module oct_add (
 
   // {sign, exponent, product}: a code times a ratio. The code is normalized first, so bit 31 or 30 of the product is set. A zero
   // operand gives a zero product.
-  function automatic logic [42:0] multiply(input logic signed [8:0] code, input logic [31:0] ratio);
-    logic [10:0] norm;
-    norm      = oct_float_pkg::norm8(code[8] ? (~code[7:0] + 8'd1) : code[7:0]);
-    multiply  = {code[8] ^ ratio[31], oct_float_pkg::exponent(ratio[30:23]) - $signed({7'd0, norm[10:8]}),
-                 32'(norm[7:0]) * 32'(oct_float_pkg::significand(ratio[30:0]))};
+  function automatic logic [42:0] multiply(input logic signed [8:0] operand, input logic [31:0] ratio);
+    logic [10:0] normal;
+    normal   = oct_float_pkg::norm8(operand[8] ? (~operand[7:0] + 8'd1) : operand[7:0]);
+    multiply = {operand[8] ^ ratio[31], oct_float_pkg::exponent(ratio[30:23]) - $signed({7'd0, normal[10:8]}),
+                 32'(normal[7:0]) * 32'(oct_float_pkg::significand(ratio[30:0]))};
   endfunction
 
   logic [42:0] b1_q, a1_q, a2_q, a3_q, a4_q;

@@ -43,14 +43,15 @@ module oct_vec #(
   oct_vec_pkg::cfg_t cfg, cfg_d;
 
   // Each part is clocked only while it has something to do: the control while an instruction is in the unit, the lanes also for writes
-  // of parameters, each kind of arithmetic cell for the operation that uses it. A soft reset clocks, and so empties, all of them.
-  logic clk_ctrl, clk_lane, clk_requant, clk_add, clk_mul, clk_pack;
-  oct_clock_gate u_gate_ctrl (.clk_i, .en_i(issue_i || active_o || clear_i), .clk_o(clk_ctrl));
-  oct_clock_gate u_gate_lane (.clk_i, .en_i(active_o || prm_we_i || clear_i), .clk_o(clk_lane));
-  oct_clock_gate u_gate_requant (.clk_i, .en_i((active_o && cfg.mac) || clear_i), .clk_o(clk_requant));
-  oct_clock_gate u_gate_add (.clk_i, .en_i((active_o && cfg.add) || clear_i), .clk_o(clk_add));
-  oct_clock_gate u_gate_mul (.clk_i, .en_i((active_o && cfg.mul) || clear_i), .clk_o(clk_mul));
-  oct_clock_gate u_gate_pack (.clk_i, .en_i((active_o && cfg.pack) || clear_i), .clk_o(clk_pack));
+  // of parameters, each kind of arithmetic cell for the operation that uses it. A reset clocks, and so empties, all of them.
+  logic clk_ctrl, clk_lane, clk_requant, clk_add, clk_mul, clk_pack, in_reset;
+  assign in_reset = clear_i || !rst_ni;
+  oct_clock_gate u_gate_ctrl (.clk_i, .en_i(issue_i || active_o || in_reset), .clk_o(clk_ctrl));
+  oct_clock_gate u_gate_lane (.clk_i, .en_i(active_o || prm_we_i || in_reset), .clk_o(clk_lane));
+  oct_clock_gate u_gate_requant (.clk_i, .en_i((active_o && cfg.mac) || in_reset), .clk_o(clk_requant));
+  oct_clock_gate u_gate_add (.clk_i, .en_i((active_o && cfg.add) || in_reset), .clk_o(clk_add));
+  oct_clock_gate u_gate_mul (.clk_i, .en_i((active_o && cfg.mul) || in_reset), .clk_o(clk_mul));
+  oct_clock_gate u_gate_pack (.clk_i, .en_i((active_o && cfg.pack) || in_reset), .clk_o(clk_pack));
 
   logic [31:0]       index_q;
   oct_vec_decode u_decode (.clk_i(clk_ctrl), .issue_i, .instr_i, .cfg_d_o(cfg_d), .cfg_o(cfg));

@@ -5,8 +5,6 @@
 //   WIN DEPTHWISE, SUM    sum with bias in r + 5, code in r + 11
 //   ELT ADD, MUL          code in r + 11
 // and code_o, behind the table, is there one cycle after the code.
-`include "oct_assert.svh"
-
 module oct_vec_lane #(
   parameter int unsigned N = 16,
   parameter int unsigned PSets = 128,
@@ -50,7 +48,6 @@ module oct_vec_lane #(
   input  logic [8*N-1:0]    beat_i,
   output logic [7:0]        code_o
 );
-  /*verilator inline_module*/
 
   localparam int unsigned TableWords = 1024 / N;
   localparam int unsigned TableW = $clog2(TableWords);
@@ -104,7 +101,9 @@ module oct_vec_lane #(
 
   // Arithmetic cells: N3, N6, N7.
   logic [7:0] requant_code, add_code, mul_code;
-  logic [2:0] cell_valid;
+  // verilator lint_off UNUSEDSIGNAL
+  logic [2:0] cell_valid;  // the cells' latency is known: code_valid_i
+  // verilator lint_on UNUSEDSIGNAL
   oct_requant u_requant (
     .clk_i(clk_requant_i), .valid_i(last5_i && cfg_i.mac), .acc_i(sum5_q), .mult_i(mult5_q), .zy_i(cfg_i.zy), .y_signed_i(cfg_i.y_signed),
     .lo_i(cfg_i.lo), .hi_i(cfg_i.hi), .valid_o(cell_valid[0]), .code_o(requant_code)
@@ -119,20 +118,20 @@ module oct_vec_lane #(
   );
 
   // The code, and its way through the table (N5), which is indexed by the byte.
-  logic [7:0]     code, code_q;
+  logic [7:0]     code_d, code_q;
   logic [8*N-1:0] table_word;
   always_comb begin
-    code = '0;
+    code_d = '0;
     if (code_valid_i) begin
-      if (cfg_i.mac) code = requant_code;
-      else if (cfg_i.max) code = max5_q;
-      else if (cfg_i.add) code = add_code;
-      else if (cfg_i.mul) code = mul_code;
-      else code = a3_q[7:0];
+      if (cfg_i.mac) code_d = requant_code;
+      else if (cfg_i.max) code_d = max5_q;
+      else if (cfg_i.add) code_d = add_code;
+      else if (cfg_i.mul) code_d = mul_code;
+      else code_d = a3_q[7:0];
     end
   end
   always_ff @(posedge clk_i) begin
-    if (code_valid_i) code_q <= code;
+    if (code_valid_i) code_q <= code_d;
   end
   assign code_o = cfg_i.table_en ? table_word[{code_q[Lg-1:0], 3'd0}+:8] : code_q;
 
@@ -153,9 +152,7 @@ module oct_vec_lane #(
   );
   oct_sram_1r1w #(.Width(8 * N), .Depth(TableWords)) u_table (
     .clk_i, .we_i(table_we_i), .waddr_i(waddr_i[TableW-1:0]), .wdata_i(beat_i),
-    .re_i(code_valid_i && cfg_i.table_en), .raddr_i({cfg_i.table_slot, code[7:Lg]}), .rdata_o(table_word)
+    .re_i(code_valid_i && cfg_i.table_en), .raddr_i({cfg_i.table_slot, code_d[7:Lg]}), .rdata_o(table_word)
   );
-
-  `OCT_ASSERT(CellsOnTime, !(|cell_valid) || code_valid_i, clk_i, 1'b1)
 
 endmodule

@@ -473,5 +473,8 @@ int main(int argc, char** argv) {
   }
   if (!testing::GTEST_FLAG(list_tests))
     std::printf("seed %llu\n", static_cast<unsigned long long>(octile::rtl_vec::g_seed));
+  // Registers without reset start with random values.
+  Verilated::randReset(2);
+  Verilated::randSeed(static_cast<int>(octile::rtl_vec::g_seed & 0x7fffffff));
   return RUN_ALL_TESTS();
 }
