@@ -256,7 +256,7 @@ std::vector<std::string> DeviceDirectories() {
     const auto dir = self.parent_path();
     list.push_back(dir.string());
     list.push_back((dir.parent_path() / "libexec" / "octile").string());
-    list.push_back((dir.parent_path() / "bin").string());
+    if (dir.filename() != "bin") list.push_back((dir.parent_path() / "bin").string());
   }
   return list;
 }
