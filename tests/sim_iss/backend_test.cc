@@ -1,6 +1,4 @@
 // The simulator behind the driver: opening, running, faults, observations.
-#include "octile/sim/iss_backend.h"
-
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -8,6 +6,7 @@
 
 #include "octile/driver/device.h"
 #include "octile/program/assembler.h"
+#include "octile/sim/iss_backend.h"
 
 namespace octile::driver {
 namespace {
@@ -25,9 +24,10 @@ Program ProgramOf(std::string_view text, std::string_view config = "tiny") {
   auto instructions = Assemble(text);
   EXPECT_TRUE(instructions) << instructions.error().message;
   program.instructions = *instructions;
-  program.regions = {{RegionKind::kProgram, "code", 64 * program.instructions.size(), false, false, true, {}},
-                     {RegionKind::kInputs, "in", 4096, true, false, false, {}},
-                     {RegionKind::kOutputs, "out", 4096, false, true, false, {}}};
+  program.regions = {
+      {RegionKind::kProgram, "code", 64 * program.instructions.size(), false, false, true, {}},
+      {RegionKind::kInputs, "in", 4096, true, false, false, {}},
+      {RegionKind::kOutputs, "out", 4096, false, true, false, {}}};
   PlanItem item;
   item.kind = PlanKind::kDevice;
   item.count = static_cast<int64_t>(program.instructions.size());
@@ -38,7 +38,8 @@ Program ProgramOf(std::string_view text, std::string_view config = "tiny") {
 
 constexpr std::string_view kCopy =
     "lda region=1 n0=64 n1=1 n2=1 signal0=0\n"
-    "elt layer=3 wait0=0 signal0=1 mode=COPY mh=1 mw=64 blocks=1 a_x_step=1 out_addr=512 out_x_step=1 out_bank=1\n"
+    "elt layer=3 wait0=0 signal0=1 mode=COPY mh=1 mw=64 blocks=1 a_x_step=1 out_addr=512 "
+    "out_x_step=1 out_bank=1\n"
     "sta region=2 n0=64 n1=1 n2=1 buf_addr=512 buf_bank=1 wait0=1\n"
     "end\n";
 
@@ -49,7 +50,8 @@ class Backend : public ::testing::Test {
 
 TEST_F(Backend, IsListed) {
   const auto devices = Device::Enumerate();
-  const auto it = std::find_if(devices.begin(), devices.end(), [](const DeviceInfo& d) { return d.uri == "iss:tiny"; });
+  const auto it = std::find_if(devices.begin(), devices.end(),
+                               [](const DeviceInfo& d) { return d.uri == "iss:tiny"; });
   ASSERT_NE(it, devices.end());
   EXPECT_TRUE(it->available);
   EXPECT_THAT(it->description, HasSubstr("without cycles"));
@@ -87,7 +89,8 @@ TEST_F(Backend, CopiesAndObserves) {
     ASSERT_EQ(seen->results.size(), 1u);
     EXPECT_EQ(seen->results[0].instruction, 1u);
     EXPECT_EQ(seen->results[0].addresses[0], 512u);
-    EXPECT_TRUE(std::equal(in.begin(), in.end(), seen->results[0].data.begin(), seen->results[0].data.end()));
+    EXPECT_TRUE(std::equal(in.begin(), in.end(), seen->results[0].data.begin(),
+                           seen->results[0].data.end()));
   }
 }
 
@@ -114,7 +117,8 @@ TEST_F(Backend, FaultThenReset) {
   EXPECT_EQ(end.error().code, Code::kFault);
   ASSERT_TRUE(job->fault());
   EXPECT_EQ(job->fault()->cause, isa::Fault::kConflict);
-  EXPECT_EQ(std::minmax(job->fault()->instruction, job->fault()->second_instruction), std::minmax(0u, 1u));
+  EXPECT_EQ(std::minmax(job->fault()->instruction, job->fault()->second_instruction),
+            std::minmax(0u, 1u));
   // The next job of the same device completes.
   auto program = device->Load(ProgramOf(kCopy));
   ASSERT_TRUE(program);

@@ -1,5 +1,6 @@
-// Every instruction against the formulas of docs/isa.md and the fp32 form of docs/numerics.md, written out here value by value, with
-// random operands. One instruction can be run again: OCTILE_SEED=K sim_iss_test --gtest_filter=... with the seed a failure names.
+// Every instruction against the formulas of docs/isa.md and the fp32 form of docs/numerics.md,
+// written out here value by value, with random operands. One instruction can be run again:
+// OCTILE_SEED=K sim_iss_test --gtest_filter=... with the seed a failure names.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -13,7 +14,9 @@
 namespace octile {
 namespace {
 
-int Code(int byte, bool is_signed) { return is_signed ? static_cast<int8_t>(byte) : static_cast<uint8_t>(byte); }
+int Code(int byte, bool is_signed) {
+  return is_signed ? static_cast<int8_t>(byte) : static_cast<uint8_t>(byte);
+}
 float Float(int32_t value) { return static_cast<float>(value); }
 
 // N3: RN(clamp(fl(fl(acc) * m), lo - zy, hi - zy)) + zy.
@@ -63,7 +66,8 @@ class Instructions : public ::testing::TestWithParam<const char*> {
     random.seed(seed);
     sim::IssOptions options{CoreOf(arch), seed, true};
     machine = std::make_unique<Machine>(options);
-    for (uint32_t i = 0; i < Machine::kBytes; ++i) *machine->data(1, i) = static_cast<uint8_t>(random());
+    for (uint32_t i = 0; i < Machine::kBytes; ++i)
+      *machine->data(1, i) = static_cast<uint8_t>(random());
     for (int set = 0; set < kSetCount; ++set)
       for (int lane = 0; lane < n; ++lane) {
         const int32_t bias = Draw(-3000, 3000);
@@ -97,17 +101,24 @@ class Instructions : public ::testing::TestWithParam<const char*> {
     std::memcpy(&value, machine->data(1, offset), 4);
     return value;
   }
-  int32_t Bias(int set, int lane) { return Load<int32_t>(kSets + static_cast<uint32_t>(set * 8 * n + 4 * lane)); }
-  float Mult(int set, int lane) { return Load<float>(kSets + static_cast<uint32_t>(set * 8 * n + 4 * n + 4 * lane)); }
-  const float* Constants(int slot) {
-    return reinterpret_cast<const float*>(machine->data(1, kConstants + static_cast<uint32_t>(slot * arch.const_bytes())));
+  int32_t Bias(int set, int lane) {
+    return Load<int32_t>(kSets + static_cast<uint32_t>(set * 8 * n + 4 * lane));
   }
-  int Table(int slot, int byte) { return *machine->data(1, kTables + static_cast<uint32_t>(slot * 256 + (byte & 255))); }
+  float Mult(int set, int lane) {
+    return Load<float>(kSets + static_cast<uint32_t>(set * 8 * n + 4 * n + 4 * lane));
+  }
+  const float* Constants(int slot) {
+    return reinterpret_cast<const float*>(
+        machine->data(1, kConstants + static_cast<uint32_t>(slot * arch.const_bytes())));
+  }
+  int Table(int slot, int byte) {
+    return *machine->data(1, kTables + static_cast<uint32_t>(slot * 256 + (byte & 255)));
+  }
   uint8_t In(int64_t vector, int lane) {
     return *machine->data(1, static_cast<uint32_t>((vector & 0xffff) * n + lane));
   }
 
-  int half() const { return arch.banks / 2; }           // banks that are loaded; the others take results
+  int half() const { return arch.banks / 2; }  // banks that are loaded; the others take results
   int out_base() const { return half() * arch.bank_depth; }
 
   // Parameters, the lower half of the buffer, the tiles; then the operations, one after the other.
@@ -118,10 +129,11 @@ class Instructions : public ::testing::TestWithParam<const char*> {
       uint32_t offset;
       int count;
     };
-    const Part parts[] = {{isa::LdpTarget::kExeSet, kSets, kSetCount},     {isa::LdpTarget::kVecSet, kSets, kSetCount},
-                          {isa::LdpTarget::kExeTable, kTables, 4},         {isa::LdpTarget::kVecTable, kTables, 4},
-                          {isa::LdpTarget::kExeConst, kConstants, 16},     {isa::LdpTarget::kVecConst, kConstants, 16},
-                          {isa::LdpTarget::kVecWeight, kRows, kRowCount}};
+    const Part parts[] = {
+        {isa::LdpTarget::kExeSet, kSets, kSetCount},   {isa::LdpTarget::kVecSet, kSets, kSetCount},
+        {isa::LdpTarget::kExeTable, kTables, 4},       {isa::LdpTarget::kVecTable, kTables, 4},
+        {isa::LdpTarget::kExeConst, kConstants, 16},   {isa::LdpTarget::kVecConst, kConstants, 16},
+        {isa::LdpTarget::kVecWeight, kRows, kRowCount}};
     for (const Part& part : parts) {
       isa::Ldp op;
       op.region = 1;
@@ -156,8 +168,10 @@ class Instructions : public ::testing::TestWithParam<const char*> {
     }
     program.push_back(isa::Encode(isa::End{}));
     const sim::Trace& t = machine->Run(program);
-    ASSERT_EQ(Cause(t), "NONE") << "instruction " << t.fault.instruction << ", address " << t.fault.address
-                                << (machine->iss.violation() ? machine->iss.violation()->message : "");
+    ASSERT_EQ(Cause(t), "NONE") << "instruction " << t.fault.instruction << ", address "
+                                << t.fault.address
+                                << (machine->iss.violation() ? machine->iss.violation()->message
+                                                             : "");
     if (machine->iss.violation()) ADD_FAILURE() << machine->iss.violation()->message;
     results.clear();
     order.clear();
@@ -172,7 +186,8 @@ class Instructions : public ::testing::TestWithParam<const char*> {
     const auto a = static_cast<uint32_t>(address & 0xffff);
     ASSERT_LT(position, order.size());
     ASSERT_EQ(order[position], a);
-    ASSERT_EQ(int{results[a][static_cast<size_t>(lane)]}, byte & 255) << "vector " << a << ", lane " << lane;
+    ASSERT_EQ(int{results[a][static_cast<size_t>(lane)]}, byte & 255)
+        << "vector " << a << ", lane " << lane;
   }
 
   // Random window: shape, padding, strides, rows plain or circular.
@@ -229,7 +244,8 @@ class Instructions : public ::testing::TestWithParam<const char*> {
   static int64_t Pointer(int64_t sum, int wrap) { return wrap != 0 ? sum % wrap : sum & 0xffff; }
   template <class Op>
   int64_t Input(const Op& op, int block, int oy, int ky, int ix) {
-    return op.in_addr + Pointer(int64_t{op.in_row0} + oy * op.in_oy_step + ky * op.in_ky_step, op.in_wrap) +
+    return op.in_addr +
+           Pointer(int64_t{op.in_row0} + oy * op.in_oy_step + ky * op.in_ky_step, op.in_wrap) +
            int64_t{block} * op.in_blk_stride + ix;
   }
   template <class Op>
@@ -253,11 +269,13 @@ std::vector<uint64_t> Seeds(uint64_t count) {
   return seeds;
 }
 
-#define FOR_SEEDS(count)                    \
-  for (const uint64_t seed : Seeds(count))  \
-    if (HasFatalFailure()) {                \
-      break;                                \
-    } else if (::testing::ScopedTrace trace_(__FILE__, __LINE__, "OCTILE_SEED=" + std::to_string(seed)); true)
+#define FOR_SEEDS(count)                                                             \
+  for (const uint64_t seed : Seeds(count))                                           \
+    if (HasFatalFailure()) {                                                         \
+      break;                                                                         \
+    } else if (::testing::ScopedTrace trace_(__FILE__, __LINE__,                     \
+                                             "OCTILE_SEED=" + std::to_string(seed)); \
+               true)
 
 // ---- MMA ----
 
@@ -301,7 +319,9 @@ class MmaTest : public Instructions {
           if (!Inside(op, oy, ox, ky, kx, &iy, &ix)) continue;
           for (int r = 0; r < n; ++r) {
             const int x = Code(In(Input(op, block, oy, ky, ix), r), op.x_signed);
-            const int w = Code(*machine->data(1, kTiles + static_cast<uint32_t>((tile * n + r) * n + lane)), w_signed);
+            const int w =
+                Code(*machine->data(1, kTiles + static_cast<uint32_t>((tile * n + r) * n + lane)),
+                     w_signed);
             acc += (x - Code(op.zx, op.x_signed)) * (w - Code(zw, w_signed));
           }
         }
@@ -333,8 +353,8 @@ TEST_P(MmaTest, ClampAndTable) {
     ASSERT_EQ(order.size(), static_cast<size_t>(op.mh * op.mw));
     ForEachOutput(op, [&](size_t position, int oy, int ox, int lane) {
       const int32_t sum = Accumulate(op, oy, ox, lane) + Bias(op.pset, lane);
-      int y = Requantize(sum, Mult(op.pset, lane), Code(op.zy, op.y_signed), Code(op.lo, op.y_signed),
-                         Code(op.hi, op.y_signed));
+      int y = Requantize(sum, Mult(op.pset, lane), Code(op.zy, op.y_signed),
+                         Code(op.lo, op.y_signed), Code(op.hi, op.y_signed));
       if (op.table) y = Table(op.table_slot, y);
       ExpectResult(position, Output(op, oy) + ox, lane, y);
     });
@@ -386,8 +406,9 @@ TEST_P(MmaTest, Raw) {
       const int32_t sum = Accumulate(op, oy, ox, lane) + Bias(op.pset, lane);
       const int byte = 4 * lane;
       for (int k = 0; k < 4; ++k)
-        ExpectResult(4 * position + static_cast<size_t>((byte + k) / n), Output(op, oy) + 4 * ox + (byte + k) / n,
-                     (byte + k) % n, static_cast<int>(static_cast<uint32_t>(sum) >> (8 * k) & 255));
+        ExpectResult(4 * position + static_cast<size_t>((byte + k) / n),
+                     Output(op, oy) + 4 * ox + (byte + k) / n, (byte + k) % n,
+                     static_cast<int>(static_cast<uint32_t>(sum) >> (8 * k) & 255));
     });
   }
 }
@@ -405,9 +426,10 @@ TEST_P(MmaTest, SplitSum) {
     Run({a, b}, 2 * Tiles(a), zw, w_signed);
     ASSERT_EQ(order.size(), static_cast<size_t>(a.mh * a.mw));
     ForEachOutput(a, [&](size_t position, int oy, int ox, int lane) {
-      const int32_t sum = Accumulate(a, oy, ox, lane) + Accumulate(b, oy, ox, lane, Tiles(a)) + Bias(b.pset, lane);
-      const int y = Requantize(sum, Mult(b.pset, lane), Code(b.zy, b.y_signed), Code(b.lo, b.y_signed),
-                               Code(b.hi, b.y_signed));
+      const int32_t sum =
+          Accumulate(a, oy, ox, lane) + Accumulate(b, oy, ox, lane, Tiles(a)) + Bias(b.pset, lane);
+      const int y = Requantize(sum, Mult(b.pset, lane), Code(b.zy, b.y_signed),
+                               Code(b.lo, b.y_signed), Code(b.hi, b.y_signed));
       ExpectResult(position, Output(b, oy) + ox, lane, y);
     });
   }
@@ -430,9 +452,11 @@ TEST_P(MmaTest, Retain) {
     ASSERT_EQ(machine->observed.results.size(), 3 * positions);
     for (size_t i = 0; i < 3; ++i) {
       ForEachOutput(ops[i], [&](size_t position, int oy, int ox, int lane) {
-        const int32_t sum = Accumulate(ops[i], oy, ox, lane, i < 2 ? 0 : Tiles(ops[0])) + Bias(ops[i].pset, lane);
-        const int y = Requantize(sum, Mult(ops[i].pset, lane), Code(ops[i].zy, ops[i].y_signed),
-                                 Code(ops[i].lo, ops[i].y_signed), Code(ops[i].hi, ops[i].y_signed));
+        const int32_t sum =
+            Accumulate(ops[i], oy, ox, lane, i < 2 ? 0 : Tiles(ops[0])) + Bias(ops[i].pset, lane);
+        const int y =
+            Requantize(sum, Mult(ops[i].pset, lane), Code(ops[i].zy, ops[i].y_signed),
+                       Code(ops[i].lo, ops[i].y_signed), Code(ops[i].hi, ops[i].y_signed));
         const Result& r = machine->observed.results[i * positions + position];
         ASSERT_EQ(r.instruction, first + i);
         ASSERT_EQ(int{r.data[static_cast<size_t>(lane)]}, y & 255);
@@ -488,11 +512,13 @@ TEST_P(WinTest, AllModes) {
               const int x = Code(In(Input(op, block, oy, tap / op.kw, ix), lane), op.x_signed);
               best = std::max(best, x);
               const int row = op.wrow + block * ((taps + 3) / 4) + tap / 4;
-              const int w = mode == isa::WinMode::kSum
-                                ? 1
-                                : Code(*machine->data(1, kRows + static_cast<uint32_t>(row * 4 * n + 4 * lane + tap % 4)),
-                                       op.w_signed) -
-                                      Code(op.zw, op.w_signed);
+              const int w =
+                  mode == isa::WinMode::kSum
+                      ? 1
+                      : Code(*machine->data(1, kRows + static_cast<uint32_t>(row * 4 * n +
+                                                                             4 * lane + tap % 4)),
+                             op.w_signed) -
+                            Code(op.zw, op.w_signed);
               acc += (x - Code(op.zx, op.x_signed)) * w;
             }
             const int lo = Code(op.lo, op.y_signed), hi = Code(op.hi, op.y_signed);
@@ -551,21 +577,25 @@ TEST_P(EltTest, AllModes) {
       for (int y = 0; y < op.mh; ++y)
         for (int x = 0; x < op.mw; ++x, ++position)
           for (int lane = 0; lane < n; ++lane) {
-            const int byte_a = In(op.a_addr + Pointer(int64_t{op.a_row0} + y * op.a_row_step, op.a_wrap) +
-                                      block * op.a_blk_stride + x * op.a_x_step,
-                                  lane);
-            const int byte_b = In(op.b_addr + Pointer(int64_t{op.b_row0} + y * op.b_row_step, op.b_wrap) +
-                                      block * op.b_blk_stride + x * op.b_x_step,
-                                  lane);
+            const int byte_a =
+                In(op.a_addr + Pointer(int64_t{op.a_row0} + y * op.a_row_step, op.a_wrap) +
+                       block * op.a_blk_stride + x * op.a_x_step,
+                   lane);
+            const int byte_b =
+                In(op.b_addr + Pointer(int64_t{op.b_row0} + y * op.b_row_step, op.b_wrap) +
+                       block * op.b_blk_stride + x * op.b_x_step,
+                   lane);
             const int a = Code(byte_a, op.a_signed), b = Code(byte_b, op.b_signed);
             const int lo = Code(op.lo, op.out_signed), hi = Code(op.hi, op.out_signed);
             const float* c = Constants(op.const_slot);
             int result = byte_a;
             if (op.mode == isa::EltMode::kAdd) result = Add(a, b, c, lo, hi);
             if (op.mode == isa::EltMode::kMul)
-              result = Multiply(a, Code(op.za, op.a_signed), b, Code(op.zb, op.b_signed), c[0], c[1], lo, hi);
+              result = Multiply(a, Code(op.za, op.a_signed), b, Code(op.zb, op.b_signed), c[0],
+                                c[1], lo, hi);
             if (op.table) result = Table(op.table_slot, result);
-            ExpectResult(position, Output(op, y) + block * op.out_blk_stride + x * op.out_x_step, lane, result);
+            ExpectResult(position, Output(op, y) + block * op.out_blk_stride + x * op.out_x_step,
+                         lane, result);
             if (HasFatalFailure()) return;
           }
     ASSERT_EQ(order.size(), position);
@@ -613,7 +643,8 @@ TEST_P(PackTest, Gathers) {
           for (int l = 0; l < n; ++l) {
             const int lane = block * n + l;
             int expected = op.zx;
-            const int plane = lane % op.planes, kx = lane / op.planes % op.kw, ky = lane / op.planes / op.kw;
+            const int plane = lane % op.planes, kx = lane / op.planes % op.kw,
+                      ky = lane / op.planes / op.kw;
             const int iy = op.iy0 + oy * op.stride_y + ky, ix = op.ix0 + ox * op.stride_x + kx;
             if (lane < lanes && iy >= 0 && iy < op.in_h && ix >= 0 && ix < op.in_w) {
               const int64_t byte = int64_t{n} * (op.in_addr + plane * op.in_blk_stride) +
@@ -631,7 +662,8 @@ TEST_P(PackTest, Gathers) {
 
 class TransferTest : public Instructions {};
 
-// LDA with planes, rows and a circular buffer side, back by STA with another shape of the memory side.
+// LDA with planes, rows and a circular buffer side, back by STA with another shape of the memory
+// side.
 TEST_P(TransferTest, LoadAndStore) {
   FOR_SEEDS(20) {
     Begin(seed);
@@ -672,15 +704,18 @@ TEST_P(TransferTest, LoadAndStore) {
     for (int p = 0; p < load.n2; ++p)
       for (int r = 0; r < load.n1; ++r) {
         auto at = [p, r](const auto& op) {
-          return op.offset + static_cast<uint32_t>(p) * op.mem_stride2 + static_cast<uint32_t>(r) * op.mem_stride1;
+          return op.offset + static_cast<uint32_t>(p) * op.mem_stride2 +
+                 static_cast<uint32_t>(r) * op.mem_stride1;
         };
         std::memcpy(&expected[at(store)], machine->data(1, at(load)), row);
       }
-    const sim::Trace& t = machine->Run({isa::Encode(load), isa::Encode(store), isa::Encode(isa::End{})});
+    const sim::Trace& t =
+        machine->Run({isa::Encode(load), isa::Encode(store), isa::Encode(isa::End{})});
     ASSERT_EQ(Cause(t), "NONE");
     if (machine->iss.violation()) ADD_FAILURE() << machine->iss.violation()->message;
     EXPECT_TRUE(std::equal(expected.begin(), expected.end(), machine->data(2)));
-    const uint64_t moved = uint64_t{row} * static_cast<uint64_t>(load.n1) * static_cast<uint64_t>(load.n2);
+    const uint64_t moved =
+        uint64_t{row} * static_cast<uint64_t>(load.n1) * static_cast<uint64_t>(load.n2);
     EXPECT_EQ(t.bytes[static_cast<int>(sim::Port::kAct)], moved);
     EXPECT_EQ(t.bytes[static_cast<int>(sim::Port::kSto)], moved);
     EXPECT_EQ(t.retired, 2u);
@@ -691,10 +726,13 @@ TEST_P(TransferTest, LoadAndStore) {
 TEST_P(TransferTest, RingIsAFifo) {
   Begin(3);
   // Weights are the unit matrix times k mod 100: results tell which tile was used.
-  const int tiles = std::min(arch.ring_tiles + 40, static_cast<int>((Machine::kBytes - kTiles) / static_cast<uint32_t>(n * n)));
+  const int tiles = std::min(arch.ring_tiles + 40, static_cast<int>((Machine::kBytes - kTiles) /
+                                                                    static_cast<uint32_t>(n * n)));
   std::fill_n(machine->data(1, kTiles), tiles * n * n, 0);
   for (int t = 0; t < tiles; ++t)
-    for (int r = 0; r < n; ++r) *machine->data(1, kTiles + static_cast<uint32_t>((t * n + r) * n + r)) = static_cast<uint8_t>(t % 100);
+    for (int r = 0; r < n; ++r)
+      *machine->data(1, kTiles + static_cast<uint32_t>((t * n + r) * n + r)) =
+          static_cast<uint8_t>(t % 100);
   for (int lane = 0; lane < n; ++lane) {
     Store(kSets + static_cast<uint32_t>(4 * lane), int32_t{0});
     Store(kSets + static_cast<uint32_t>(4 * n + 4 * lane), 1.0f);

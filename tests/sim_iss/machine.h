@@ -19,8 +19,9 @@ namespace octile {
 
 inline sim::CoreConfig CoreOf(const ArchConfig& a) {
   auto u = [](int v) { return static_cast<uint32_t>(v); };
-  return {u(a.n),     u(a.weight_rows), u(a.ring_tiles),  u(a.acc_depth),    u(a.banks), u(a.bank_depth),
-          u(a.psets), u(a.wrows),       u(a.read_bursts), u(a.write_bursts), ArchHash(a)};
+  return {u(a.n),           u(a.weight_rows),  u(a.ring_tiles), u(a.acc_depth),
+          u(a.banks),       u(a.bank_depth),   u(a.psets),      u(a.wrows),
+          u(a.read_bursts), u(a.write_bursts), ArchHash(a)};
 }
 
 inline sim::IssOptions TinyOptions(uint64_t seed = 1, bool verify = true) {
@@ -60,7 +61,9 @@ class Machine {
     Set(regs::kIrqEnable, 3);
   }
 
-  void Set(uint32_t offset, uint32_t value) { ASSERT_TRUE(iss.WriteRegister(offset, value)) << offset; }
+  void Set(uint32_t offset, uint32_t value) {
+    ASSERT_TRUE(iss.WriteRegister(offset, value)) << offset;
+  }
   uint32_t Get(uint32_t offset) {
     uint32_t value = 0;
     EXPECT_TRUE(iss.ReadRegister(offset, &value)) << offset;
@@ -72,10 +75,13 @@ class Machine {
     Set(regs::RegionLimit(r), limit);
     Set(regs::RegionPerm(r), perm);
   }
-  uint8_t* data(int region, uint32_t offset = 0) { return &memory[static_cast<size_t>(region) * kBytes + offset]; }
+  uint8_t* data(int region, uint32_t offset = 0) {
+    return &memory[static_cast<size_t>(region) * kBytes + offset];
+  }
 
   const sim::Trace& Run(const std::vector<isa::Instruction>& program) {
-    if (!program.empty()) std::memcpy(memory.data(), program.data(), program.size() * sizeof(program[0]));
+    if (!program.empty())
+      std::memcpy(memory.data(), program.data(), program.size() * sizeof(program[0]));
     Set(regs::kProgramOffset, 0);
     Set(regs::kProgramCount, static_cast<uint32_t>(program.size()));
     Set(regs::kIrqStatus, 3);
@@ -97,6 +103,8 @@ class Machine {
   Recorder observed;
 };
 
-inline std::string_view Cause(const sim::Trace& t) { return isa::FaultName(static_cast<isa::Fault>(t.fault.cause)); }
+inline std::string_view Cause(const sim::Trace& t) {
+  return isa::FaultName(static_cast<isa::Fault>(t.fault.cause));
+}
 
 }  // namespace octile

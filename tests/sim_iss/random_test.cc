@@ -1,5 +1,6 @@
-// Random programs: the same results for every order of steps, and the same as the cycle-exact model; faults as the generator says.
-// To run one program again: OCTILE_SEED=K sim_iss_test --gtest_filter=*Random* with the seed a failure names.
+// Random programs: the same results for every order of steps, and the same as the cycle-exact
+// model; faults as the generator says. To run one program again: OCTILE_SEED=K sim_iss_test
+// --gtest_filter=*Random* with the seed a failure names.
 #include <gtest/gtest.h>
 
 #include <cstdlib>
@@ -35,12 +36,15 @@ Outcome Run(sim::CoreDevice& device, const RandomProgram& program) {
     const RandomRegion& region = program.regions[r];
     const int number = static_cast<int>(r);
     const uint64_t at = region.unmapped ? kMemory + (base << 8) : base;
-    if (!region.unmapped) std::copy(region.data.begin(), region.data.end(), out.memory.begin() + static_cast<ptrdiff_t>(base));
+    if (!region.unmapped)
+      std::copy(region.data.begin(), region.data.end(),
+                out.memory.begin() + static_cast<ptrdiff_t>(base));
     Write(device, regs::RegionBaseLo(number), static_cast<uint32_t>(at));
     Write(device, regs::RegionBaseHi(number), static_cast<uint32_t>(at >> 32));
     Write(device, regs::RegionLimit(number), static_cast<uint32_t>(region.extent.limit));
-    Write(device, regs::RegionPerm(number), (region.extent.read ? 1u : 0u) | (region.extent.write ? 2u : 0u) |
-                                                (region.extent.execute ? 4u : 0u));
+    Write(device, regs::RegionPerm(number),
+          (region.extent.read ? 1u : 0u) | (region.extent.write ? 2u : 0u) |
+              (region.extent.execute ? 4u : 0u));
     base += (region.extent.limit + 4095) / 4096 * 4096;
   }
   EXPECT_LE(base, kMemory);
@@ -68,7 +72,8 @@ Outcome Run(sim::CoreDevice& device, const RandomProgram& program) {
   return out;
 }
 
-Outcome RunIss(const ArchConfig& arch, uint64_t order, const RandomProgram& program, std::string* violation = nullptr) {
+Outcome RunIss(const ArchConfig& arch, uint64_t order, const RandomProgram& program,
+               std::string* violation = nullptr) {
   sim::Iss iss({CoreOf(arch), order, true});
   Outcome out = Run(iss, program);
   if (violation != nullptr && iss.violation()) *violation = iss.violation()->message;
@@ -91,9 +96,11 @@ void ExpectSame(const Outcome& a, const Outcome& b, std::string_view what) {
   ASSERT_EQ(a.results.size(), b.results.size()) << what;
   for (size_t i = 0; i < a.results.size(); ++i) {
     ASSERT_EQ(a.results[i].instruction, b.results[i].instruction) << what << ", result " << i;
-    ASSERT_EQ(a.results[i].address, b.results[i].address) << what << ", instruction " << a.results[i].instruction;
+    ASSERT_EQ(a.results[i].address, b.results[i].address)
+        << what << ", instruction " << a.results[i].instruction;
     ASSERT_EQ(a.results[i].data, b.results[i].data)
-        << what << ", instruction " << a.results[i].instruction << ", vector " << a.results[i].address;
+        << what << ", instruction " << a.results[i].instruction << ", vector "
+        << a.results[i].address;
   }
 }
 
@@ -109,6 +116,8 @@ class RandomPrograms : public ::testing::TestWithParam<const char*> {};
 
 TEST_P(RandomPrograms, SameInEveryOrderAndOnTheCycleExactModel) {
   const ArchConfig arch = LoadConfig(GetParam())->arch;
+  size_t programs = 0, results = 0;
+  uint64_t stored = 0;
   for (const uint64_t seed : Seeds(1000, 60)) {
     SCOPED_TRACE("OCTILE_SEED=" + std::to_string(seed));
     const RandomProgram program = MakeRandomProgram(arch, seed);
@@ -118,10 +127,17 @@ TEST_P(RandomPrograms, SameInEveryOrderAndOnTheCycleExactModel) {
     EXPECT_EQ(violation, "");
     EXPECT_EQ(natural.fault.cause, 0u);
     for (uint64_t order = 1; order <= 4; ++order)
-      ExpectSame(natural, RunIss(arch, order + seed * 8, program), "order " + std::to_string(order + seed * 8));
+      ExpectSame(natural, RunIss(arch, order + seed * 8, program),
+                 "order " + std::to_string(order + seed * 8));
     ExpectSame(natural, RunModel(arch, program), "cycle-exact model");
     if (HasFailure()) break;
+    ++programs;
+    results += natural.results.size();
+    stored += natural.bytes[static_cast<size_t>(sim::Port::kSto)];
   }
+  // There was something to compare.
+  EXPECT_GT(results, programs * 10);
+  EXPECT_GT(stored, programs * 10);
 }
 
 TEST_P(RandomPrograms, Faults) {
@@ -137,7 +153,8 @@ TEST_P(RandomPrograms, Faults) {
       for (uint64_t order = 0; order <= 3; ++order) {
         const Outcome iss = RunIss(arch, order, program);
         EXPECT_EQ(iss.fault, model.fault) << "order " << order;
-        EXPECT_EQ(isa::FaultName(static_cast<isa::Fault>(iss.fault.cause)), isa::FaultName(program.fault->cause));
+        EXPECT_EQ(isa::FaultName(static_cast<isa::Fault>(iss.fault.cause)),
+                  isa::FaultName(program.fault->cause));
         EXPECT_EQ(iss.fault.instruction, static_cast<uint64_t>(program.fault->instruction));
         EXPECT_EQ(iss.fault.second, static_cast<uint64_t>(program.fault->instruction2));
       }
@@ -145,7 +162,8 @@ TEST_P(RandomPrograms, Faults) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Configurations, RandomPrograms, ::testing::Values("tiny", "small", "base", "large"));
+INSTANTIATE_TEST_SUITE_P(Configurations, RandomPrograms,
+                         ::testing::Values("tiny", "small", "base", "large"));
 
 }  // namespace
 }  // namespace octile

@@ -7,9 +7,11 @@
 namespace octile::sim::iss {
 namespace {
 
-// How far a queue may run ahead of its own writes. More shows no further order of accesses, since a queue's writes are in order.
+// How far a queue may run ahead of its own writes. More shows no further order of accesses, since a
+// queue's writes are in order.
 constexpr size_t kMostFlights = 16;
-// Priorities are redrawn after every step with probability 1/kRedraw: long enough for a queue to run as far ahead as it can.
+// Priorities are redrawn after every step with probability 1/kRedraw: long enough for a queue to
+// run as far ahead as it can.
 constexpr uint64_t kRedraw = 48;
 
 struct WaitRange {
@@ -92,7 +94,8 @@ void Core::FaultPrecisely(isa::Fault cause, uint32_t instruction) {
   stopped_ = true;
 }
 
-// The oldest instruction in flight, else the head, of the first queue that has either; else the next instruction to dispatch.
+// The oldest instruction in flight, else the head, of the first queue that has either; else the
+// next instruction to dispatch.
 void Core::FaultDeadlock() {
   uint32_t instruction = fifo_.empty() ? fetched_ : fifo_.front().index;
   for (const Queue& q : queues_) {
@@ -120,15 +123,14 @@ uint64_t Core::Run(uint64_t work) {
       Finish();
       break;
     }
-    const auto next = std::find_if(order_.begin(), order_.end(),
-                                   [this](int action) { return Enabled(action); });
+    const auto next =
+        std::find_if(order_.begin(), order_.end(), [this](int action) { return Enabled(action); });
     if (next == order_.end()) {
       FaultDeadlock();
       break;
     }
     Perform(*next);
-    if (seed_ != 0 && random_() % kRedraw == 0)
-      std::shuffle(order_.begin(), order_.end(), random_);
+    if (seed_ != 0 && random_() % kRedraw == 0) std::shuffle(order_.begin(), order_.end(), random_);
   }
   return work_ - start;
 }
@@ -188,9 +190,9 @@ void Core::Fetch() {
   const uint32_t count = FetchCount(job_.program_count - fetched_);
   std::array<isa::Instruction, isa::kBurstBytes / isa::kInstructionBytes> burst;
   const uint32_t offset = job_.program_offset + fetched_ * isa::kInstructionBytes;
-  if (const auto trap = m_.ReadBurst(Port::kFetch, static_cast<int>(job_.program_region), offset,
-                                     count * isa::kInstructionBytes,
-                                     reinterpret_cast<uint8_t*>(burst.data()))) {
+  if (const auto trap =
+          m_.ReadBurst(Port::kFetch, static_cast<int>(job_.program_region), offset,
+                       count * isa::kInstructionBytes, reinterpret_cast<uint8_t*>(burst.data()))) {
     return Fault(trap->cause, fetched_, trap->address);
   }
   for (uint32_t i = 0; i < count; ++i) fifo_.push_back({fetched_++, burst[i]});
@@ -215,8 +217,7 @@ bool Core::CanDispatch() const {
 void Core::Dispatch() {
   if (fifo_.empty()) return FaultPrecisely(isa::Fault::kFetchEnd, job_.program_count);
   const Fetched head = fifo_.front();
-  if (isa::IllegalReason(head.instruction))
-    return FaultPrecisely(isa::Fault::kIllegal, head.index);
+  if (isa::IllegalReason(head.instruction)) return FaultPrecisely(isa::Fault::kIllegal, head.index);
   fifo_.pop_front();
   queues_[static_cast<size_t>(isa::QueueOf(head.instruction))].waiting.push_back(
       {head.index, std::make_shared<const isa::Operation>(*isa::Decode(head.instruction))});
@@ -228,8 +229,8 @@ bool Core::CanIssue(const Queue& queue, int number) const {
   if (queue.waiting.empty() || queue.flights.size() >= kMostFlights) return false;
   if (!queue.flights.empty() && queue.flights.back().stage == Stage::kReading) return false;
   const isa::Operation& op = *queue.waiting.front().op;
-  const bool alone = isa::HeaderOf(op).fence || IsSync(op) ||
-                     number == static_cast<int>(isa::Queue::kVec);
+  const bool alone =
+      isa::HeaderOf(op).fence || IsSync(op) || number == static_cast<int>(isa::Queue::kVec);
   if (alone && !queue.flights.empty()) return false;
   bool all = true;
   WaitsOf(op).ForEach([&](uint32_t s) { all = all && semaphores_[s] > 0; });
@@ -277,8 +278,8 @@ void Core::Issue(int number) {
   WaitsOf(op).ForEach([&](uint32_t s) { --semaphores_[s]; });
   q.waiting.pop_front();
   trace_.issue[head.index] = 0;
-  q.flights.push_back({head.index, head.op, std::move(claims),
-                       IsSync(op) ? Stage::kWritten : Stage::kReading, {}});
+  q.flights.push_back(
+      {head.index, head.op, std::move(claims), IsSync(op) ? Stage::kWritten : Stage::kReading, {}});
 }
 
 // ---- read ----
@@ -320,7 +321,8 @@ void Core::Read(Queue& queue) {
   const uint64_t tiles = m_.tile_starts;
   const auto trap = std::visit(Visitor{m_, f.work, done}, *f.op);
   if (const auto* mma = std::get_if<isa::Mma>(f.op.get()))
-    work_ += (m_.tile_starts - tiles) * static_cast<uint64_t>(mma->mh) * static_cast<uint64_t>(mma->mw);
+    work_ +=
+        (m_.tile_starts - tiles) * static_cast<uint64_t>(mma->mh) * static_cast<uint64_t>(mma->mw);
   work_ += f.work.vectors.addresses.size() + f.work.memory.data.size() / m_.n +
            f.work.data.size() / m_.n;
   if (trap) return Fault(trap->cause, f.index, trap->address);

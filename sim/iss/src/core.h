@@ -29,8 +29,8 @@ class Core {
   void StartJob(const JobSetup& job, uint64_t seed);
   // Ends the job at once, before its first instruction.
   void Refuse(const FaultRecord& fault);
-  // Steps until about `work` vectors and beats were processed, or to the end of the job. Returns the work done, at least 1 unless
-  // no job runs.
+  // Steps until about `work` vectors and beats were processed, or to the end of the job. Returns
+  // the work done, at least 1 unless no job runs.
   uint64_t Run(uint64_t work);
   bool running() const { return running_; }
   void Reset();

@@ -16,7 +16,8 @@ int ZeroPoint(uint32_t bits) {
 }
 
 bool SupportedRatio(uint32_t bits) {
-  return bits == 0 || (bits >= numerics::FloatBits(0x1p-40f) && bits <= numerics::FloatBits(0x1p20f));
+  return bits == 0 ||
+         (bits >= numerics::FloatBits(0x1p-40f) && bits <= numerics::FloatBits(0x1p20f));
 }
 
 // N7: y = sat(RN(fl(fl(p*r) + zc))), p = (a - za)(b - zb).
@@ -39,15 +40,14 @@ void Multiply(const Machine& m, const isa::Elt& op, const uint8_t* a, const uint
   }
 }
 
-void Compute(const Machine& m, const isa::Elt& op, const uint8_t* a, const uint8_t* b,
-             uint8_t* y) {
+void Compute(const Machine& m, const isa::Elt& op, const uint8_t* a, const uint8_t* b, uint8_t* y) {
   switch (op.mode) {
     case isa::EltMode::kCopy:
       std::copy_n(a, m.n, y);  // no clamp
       break;
     case isa::EltMode::kAdd:
-      AddVector(m, kConstants, static_cast<uint32_t>(op.const_slot), a, op.a_signed, b,
-                op.b_signed, ClampRange(op.lo, op.hi, op.out_signed), y);  // N6
+      AddVector(m, kConstants, static_cast<uint32_t>(op.const_slot), a, op.a_signed, b, op.b_signed,
+                ClampRange(op.lo, op.hi, op.out_signed), y);  // N6
       break;
     case isa::EltMode::kMul:
       Multiply(m, op, a, b, y);

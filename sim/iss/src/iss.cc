@@ -74,8 +74,8 @@ class Iss::Impl {
       return true;
     }
     if (regs::kControlStart.get(value) == 0) return true;
-    if ((registers_.Get(regs::kStatus) &
-         (regs::kStatusIdle.mask() | regs::kStatusDone.mask())) == 0) {
+    if ((registers_.Get(regs::kStatus) & (regs::kStatusIdle.mask() | regs::kStatusDone.mask())) ==
+        0) {
       return false;
     }
     Start();

@@ -8,13 +8,8 @@ namespace octile::sim::iss {
 Machine::Machine(const CoreConfig& c) : config(c), n(c.n) {
   buffer_.resize(size_t{c.banks} * c.bank_depth * n);
   accumulators.resize(size_t{c.acc_depth} * n);
-  const std::array<uint32_t, 7> entries = {c.psets,
-                                           isa::kConstSlots,
-                                           isa::kTableSlots,
-                                           c.psets,
-                                           c.wrows,
-                                           isa::kConstSlots,
-                                           isa::kTableSlots};
+  const std::array<uint32_t, 7> entries = {c.psets, isa::kConstSlots, isa::kTableSlots, c.psets,
+                                           c.wrows, isa::kConstSlots, isa::kTableSlots};
   for (size_t t = 0; t < entries.size(); ++t)
     parameters[t].resize(size_t{entries[t]} * EntryBytes(static_cast<isa::LdpTarget>(t)));
 }
@@ -35,8 +30,7 @@ void Machine::StartJob() {
 }
 
 MaybeTrap Machine::Check(const Claim& claim, uint32_t address) const {
-  if (address >= claim.first && address < claim.end &&
-      address < config.banks * config.bank_depth) {
+  if (address >= claim.first && address < claim.end && address < config.banks * config.bank_depth) {
     return std::nullopt;
   }
   return Trap{isa::Fault::kClaim, address};

@@ -88,7 +88,8 @@ class Machine {
   MaybeTrap ReadBurst(Port port, int region, uint32_t offset, uint32_t bytes, uint8_t* to);
   MaybeTrap WriteBurst(uint64_t address, std::span<const uint8_t> data);
   uint64_t Address(int region, uint32_t offset) const { return regions[region].base + offset; }
-  // Bytes from `offset` to the end of the burst: a row of `left` bytes is cut at every multiple of 256 of the offset.
+  // Bytes from `offset` to the end of the burst: a row of `left` bytes is cut at every multiple of
+  // 256 of the offset.
   static uint32_t BurstBytes(uint32_t offset, uint64_t left);
   // A whole row; appends to `to`.
   MaybeTrap ReadRow(Port port, int region, uint32_t offset, uint64_t bytes,
@@ -123,7 +124,8 @@ class Machine {
   std::array<uint64_t, 2> bursts_{};  // so far in this job, by direction
 };
 
-// A row pointer of a stream: a step is added, and the circular length subtracted once when the sum reaches it (17-bit compare).
+// A row pointer of a stream: a step is added, and the circular length subtracted once when the sum
+// reaches it (17-bit compare).
 class RowPointer {
  public:
   RowPointer(int32_t start, int32_t wrap)

@@ -1,5 +1,6 @@
-// MMA: for every K tile (ky, kx, channel block), acc[m][c] += (x[m][r] - zx) * (w[r][c] - zw) over the rows r of the tile (N1), for
-// all output positions m = oy*mw + ox. The last tile's sums may pass the post unit.
+// MMA: for every K tile (ky, kx, channel block), acc[m][c] += (x[m][r] - zx) * (w[r][c] - zw) over
+// the rows r of the tile (N1), for all output positions m = oy*mw + ox. The last tile's sums may
+// pass the post unit.
 #include <algorithm>
 #include <cstring>
 
@@ -25,8 +26,7 @@ std::vector<uint32_t> InputAddresses(const isa::Mma& op, int ky, int kx, int blo
     RowPointer tap = row;
     for (int k = 0; k < ky; ++k) tap.Step(op.in_ky_step);
     const int iy = op.iy0 + oy * op.stride_y + ky * op.dil_y;
-    const int64_t base =
-        int64_t{op.in_addr} + tap.value() + int64_t{block} * op.in_blk_stride;
+    const int64_t base = int64_t{op.in_addr} + tap.value() + int64_t{block} * op.in_blk_stride;
     for (int ox = 0; ox < op.mw; ++ox) {
       const int ix = op.ix0 + ox * op.stride_x + kx * op.dil_x;
       const bool inside = iy >= 0 && iy < op.in_h && ix >= 0 && ix < op.in_w;
@@ -37,7 +37,8 @@ std::vector<uint32_t> InputAddresses(const isa::Mma& op, int ky, int kx, int blo
   return addresses;
 }
 
-// First vector of every output position in the residual or result stream, whose positions are `width` vectors apart.
+// First vector of every output position in the residual or result stream, whose positions are
+// `width` vectors apart.
 std::vector<uint32_t> StreamAddresses(const isa::Mma& op, int addr, RowPointer row, int row_step,
                                       int width) {
   std::vector<uint32_t> addresses;
@@ -75,36 +76,35 @@ void MultiplyTile(Machine& m, const isa::Mma& op, const std::vector<uint32_t>& i
   numerics::bulk::GemmI16(x.data(), n, inputs.size(), tile.weights, acc, n);
 }
 
-// The post unit for one position whose accumulators include the bias: N3; clamp; N5; N6 with the residual; clamp. The clamp comes
-// where the final result appears, so a convolution with a residual is only saturated to its type by N3.
+// The post unit for one position whose accumulators include the bias: N3; clamp; N5; N6 with the
+// residual; clamp. The clamp comes where the final result appears, so a convolution with a residual
+// is only saturated to its type by N3.
 void PostVector(Machine& m, const isa::Mma& op, const int32_t* sum, const uint8_t* residual,
                 uint8_t* y) {
   const int zy = Code(op.zy, op.y_signed);
   const auto set = static_cast<uint32_t>(op.pset);
-  const auto range =
-      op.residual ? TypeOf(op.y_signed) : ClampRange(op.lo, op.hi, op.y_signed);
+  const auto range = op.residual ? TypeOf(op.y_signed) : ClampRange(op.lo, op.hi, op.y_signed);
   RequantizeVector(m, kSets, set, sum, zy, range, y);
-  if (op.table)
-    MapVector(m, isa::LdpTarget::kExeTable, static_cast<uint32_t>(op.table_slot), y);
+  if (op.table) MapVector(m, isa::LdpTarget::kExeTable, static_cast<uint32_t>(op.table_slot), y);
   if (!op.residual) return;
   const bool y_signed = op.table ? op.t_signed : op.y_signed;
   const auto final_range = ClampRange(op.lo, op.hi, op.out_signed);
   const auto slot = static_cast<uint32_t>(op.const_slot);
   uint8_t result[64];
   if (op.res_is_a) {
-    AddVector(m, isa::LdpTarget::kExeConst, slot, residual, op.res_signed, y, y_signed,
-              final_range, result);
+    AddVector(m, isa::LdpTarget::kExeConst, slot, residual, op.res_signed, y, y_signed, final_range,
+              result);
   } else {
-    AddVector(m, isa::LdpTarget::kExeConst, slot, y, y_signed, residual, op.res_signed,
-              final_range, result);
+    AddVector(m, isa::LdpTarget::kExeConst, slot, y, y_signed, residual, op.res_signed, final_range,
+              result);
   }
   std::copy_n(result, m.n, y);
 }
 
-// The last tile of an instruction with `emit`: address checks position by position, as the vectors enter the array.
+// The last tile of an instruction with `emit`: address checks position by position, as the vectors
+// enter the array.
 MaybeTrap CheckEmit(const Machine& m, const isa::Mma& op, const std::vector<uint32_t>& inputs,
-                    const std::vector<uint32_t>& residuals,
-                    const std::vector<uint32_t>& results) {
+                    const std::vector<uint32_t>& residuals, const std::vector<uint32_t>& results) {
   const Claim in = m.ClaimOf(op.in_bank, op.in_banks);
   const Claim res = m.ClaimOf(op.b_bank, op.b_banks);
   const Claim out = m.ClaimOf(op.out_bank, op.out_banks);

@@ -1,5 +1,6 @@
-// PACK: gathers bytes of planar rows into channel-blocked vectors. Lane L = (ky*kw + kx)*planes + c of position (oy, ox) is the byte at
-// (iy, ix) of plane c, iy = iy0 + oy*stride_y + ky, ix = ix0 + ox*stride_x + kx; zx outside the image and beyond the last lane.
+// PACK: gathers bytes of planar rows into channel-blocked vectors. Lane L = (ky*kw + kx)*planes + c
+// of position (oy, ox) is the byte at (iy, ix) of plane c, iy = iy0 + oy*stride_y + ky, ix = ix0 +
+// ox*stride_x + kx; zx outside the image and beyond the last lane.
 #include <algorithm>
 #include <vector>
 
@@ -37,8 +38,8 @@ int64_t RowByte(const Machine& m, const isa::Pack& op, const Lane& lane, int iy)
 
 int64_t VectorOf(int64_t byte, int64_t n) { return (byte - ((byte % n) + n) % n) / n; }
 
-// What the unit reads for a group of N output columns: for each lane stride_x + 1 vectors from the one that holds the group's first
-// column on, without those that hold no byte of the image.
+// What the unit reads for a group of N output columns: for each lane stride_x + 1 vectors from the
+// one that holds the group's first column on, without those that hold no byte of the image.
 MaybeTrap CheckGroup(const Machine& m, const isa::Pack& op, const std::vector<Lane>& lanes, int oy,
                      int group) {
   const Claim in = m.ClaimOf(op.in_bank, op.in_banks);

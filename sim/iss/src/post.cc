@@ -1,5 +1,6 @@
-// What follows the accumulators: bias, N3, N6, tables. The vector kernels equal the integer form (numerics/hw.h) for the constants
-// that programs may use; for other bit patterns the integer form is the definition.
+// What follows the accumulators: bias, N3, N6, tables. The vector kernels equal the integer form
+// (numerics/hw.h) for the constants that programs may use; for other bit patterns the integer form
+// is the definition.
 #include <algorithm>
 #include <cstring>
 
@@ -31,8 +32,7 @@ void RequantizeVector(const Machine& m, isa::LdpTarget sets, uint32_t set, const
     return;
   }
   for (uint32_t c = 0; c < m.n; ++c)
-    y[c] = static_cast<uint8_t>(
-        numerics::hw::Requantize(acc[c], mult[c], zy, range.lo, range.hi));
+    y[c] = static_cast<uint8_t>(numerics::hw::Requantize(acc[c], mult[c], zy, range.lo, range.hi));
 }
 
 void AddVector(const Machine& m, isa::LdpTarget constants, uint32_t slot, const uint8_t* a,
@@ -48,8 +48,8 @@ void AddVector(const Machine& m, isa::LdpTarget constants, uint32_t slot, const 
     return;
   }
   for (uint32_t l = 0; l < m.n; ++l)
-    y[l] = static_cast<uint8_t>(numerics::hw::AddFma(Code(a[l], a_signed), Code(b[l], b_signed),
-                                                     ra, rb, f, range.lo, range.hi));
+    y[l] = static_cast<uint8_t>(numerics::hw::AddFma(Code(a[l], a_signed), Code(b[l], b_signed), ra,
+                                                     rb, f, range.lo, range.hi));
 }
 
 void MapVector(const Machine& m, isa::LdpTarget tables, uint32_t slot, uint8_t* y) {

@@ -7,9 +7,9 @@ namespace {
 
 const regs::RegisterInfo* Find(uint32_t offset) {
   const uint32_t address = offset & ~3u;
-  const auto* it = std::lower_bound(
-      std::begin(regs::kRegisters), std::end(regs::kRegisters), address,
-      [](const regs::RegisterInfo& info, uint32_t a) { return info.address < a; });
+  const auto* it =
+      std::lower_bound(std::begin(regs::kRegisters), std::end(regs::kRegisters), address,
+                       [](const regs::RegisterInfo& info, uint32_t a) { return info.address < a; });
   return it != std::end(regs::kRegisters) && it->address == address ? it : nullptr;
 }
 
@@ -34,8 +34,7 @@ void RegisterFile::Set64(uint32_t low, uint64_t value) {
 }
 
 bool RegisterFile::busy() const {
-  return (Get(regs::kStatus) &
-          (regs::kStatusRunning.mask() | regs::kStatusResetting.mask())) != 0;
+  return (Get(regs::kStatus) & (regs::kStatusRunning.mask() | regs::kStatusResetting.mask())) != 0;
 }
 
 bool RegisterFile::Read(uint32_t offset, uint32_t* value) const {

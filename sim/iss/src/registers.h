@@ -1,4 +1,5 @@
-// The register file (docs/registers.md): a table of words and the rules of their access kinds. What registers do is up to the device.
+// The register file (docs/registers.md): a table of words and the rules of their access kinds. What
+// registers do is up to the device.
 #pragma once
 
 #include <cstdint>
@@ -18,7 +19,8 @@ class RegisterFile {
   void Set(uint32_t address, uint32_t value) { words_.at(address) = value; }
   void Set64(uint32_t low, uint64_t value);
 
-  // From the bus. Bits 1:0 of the offset are ignored. A write to a w1s register (CONTROL, SNAPSHOT) is accepted and does nothing here.
+  // From the bus. Bits 1:0 of the offset are ignored. A write to a w1s register (CONTROL, SNAPSHOT)
+  // is accepted and does nothing here.
   bool Read(uint32_t offset, uint32_t* value) const;
   bool Write(uint32_t offset, uint32_t value);
   // Running or resetting: locked registers refuse writes.

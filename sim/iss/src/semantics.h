@@ -1,5 +1,6 @@
-// What instructions do. Each has a read step, which takes everything it needs from the machine and computes, and a write step, which
-// makes the results visible; the core decides when (core.h). Checks happen in the order in which hardware generates the addresses.
+// What instructions do. Each has a read step, which takes everything it needs from the machine and
+// computes, and a write step, which makes the results visible; the core decides when (core.h).
+// Checks happen in the order in which hardware generates the addresses.
 #pragma once
 
 #include "machine.h"
@@ -40,8 +41,7 @@ MaybeTrap ReadPack(Machine& m, const isa::Pack& op, Work& work);
 void RequantizeVector(const Machine& m, isa::LdpTarget sets, uint32_t set, const int32_t* acc,
                       int zy, numerics::CodeRange range, uint8_t* y);
 // acc + bias modulo 2^32 (N1).
-void AddBias(const Machine& m, isa::LdpTarget sets, uint32_t set, const int32_t* acc,
-             int32_t* sum);
+void AddBias(const Machine& m, isa::LdpTarget sets, uint32_t set, const int32_t* acc, int32_t* sum);
 // N6 with RA, RB, F of a constant slot.
 void AddVector(const Machine& m, isa::LdpTarget constants, uint32_t slot, const uint8_t* a,
                bool a_signed, const uint8_t* b, bool b_signed, numerics::CodeRange range,

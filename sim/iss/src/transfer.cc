@@ -121,8 +121,7 @@ MaybeTrap ReadSta(Machine& m, const isa::Sta& op, Work& work) {
       work.memory.bursts.push_back({m.Address(op.region, offset), burst});
       for (uint32_t beat = 0; beat < burst / m.n; ++beat) {
         OCTILE_ISS_RETURN_IF_TRAP(m.Check(claim, address));
-        work.memory.data.insert(work.memory.data.end(), m.Vector(address),
-                                m.Vector(address) + m.n);
+        work.memory.data.insert(work.memory.data.end(), m.Vector(address), m.Vector(address) + m.n);
         address = Wrap16(int64_t{address} + 1);
       }
       offset += burst;

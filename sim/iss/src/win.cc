@@ -9,8 +9,8 @@ namespace {
 
 constexpr auto kSets = isa::LdpTarget::kVecSet;
 
-// Weights of a channel block as [tap][lane], minus their zero point: a row of VEC_WEIGHT holds four taps, tap 4i in byte 0 of each
-// lane's word. SUM: ones, whatever the memory holds.
+// Weights of a channel block as [tap][lane], minus their zero point: a row of VEC_WEIGHT holds four
+// taps, tap 4i in byte 0 of each lane's word. SUM: ones, whatever the memory holds.
 std::vector<int16_t> Weights(const Machine& m, const isa::Win& op, int block) {
   const int taps = op.kh * op.kw;
   std::vector<int16_t> w(static_cast<size_t>(taps) * m.n, 1);
@@ -53,7 +53,8 @@ void Accumulate(const Machine& m, const isa::Win& op, int block,
                    ClampRange(op.lo, op.hi, op.y_signed), y);
 }
 
-// MAX: the greatest code of the taps inside the image, the lowest code if there is none; clamp (N8).
+// MAX: the greatest code of the taps inside the image, the lowest code if there is none; clamp
+// (N8).
 void Maximum(const Machine& m, const isa::Win& op, const std::vector<const uint8_t*>& taps,
              uint8_t* y) {
   const auto range = ClampRange(op.lo, op.hi, op.x_signed);

@@ -1,23 +1,29 @@
-// The functional instruction simulator: what every instruction does, without cycles. It is the readable form of docs/isa.md and an
-// independent witness of results: it shares no code with the cycle-exact models, only the arithmetic (octile::numerics) and the
-// reading of encodings.
+// The functional instruction simulator: what every instruction does, without cycles. It is the
+// readable form of docs/isa.md and an independent witness of results: it shares no code with the
+// cycle-exact models, only the arithmetic (octile::numerics) and the reading of encodings.
 //
-// Order. Between issue and completion an instruction reads, later writes, later completes (docs/isa.md, "Effects lie between issue
-// and completion"); each of these is one step. Among all steps that the laws allow - in-order queues, semaphores, fences, room in
-// the queues and in the ring - the next one is chosen by priorities drawn from a seed and redrawn now and then, so that one queue runs
-// far ahead while another starves. Each such order is legal. A program whose result depends on an order that nothing guarantees gives
-// different results for different seeds; a valid one gives the same for all. The same seed gives the same order, in every job.
+// Order. Between issue and completion an instruction reads, later writes, later completes
+// (docs/isa.md, "Effects lie between issue and completion"); each of these is one step. Among all
+// steps that the laws allow - in-order queues, semaphores, fences, room in the queues and in the
+// ring - the next one is chosen by priorities drawn from a seed and redrawn now and then, so that
+// one queue runs far ahead while another starves. Each such order is legal. A program whose result
+// depends on an order that nothing guarantees gives different results for different seeds; a valid
+// one gives the same for all. The same seed gives the same order, in every job.
 //
-// Besides, a job that is new to the simulator is verified (octile/program/verifier.h). Accesses that nothing orders, and bank claims
-// that can overlap, are errors: the job ends before its first instruction with the fault CONFLICT, which names both instructions (and
-// for accesses the address). Other findings either raise their own fault when the job runs, or have no fault in hardware (data nothing
-// has written, tiles left in the ring); violation() tells all of them.
+// Besides, a job that is new to the simulator is verified (octile/program/verifier.h). Accesses
+// that nothing orders, and bank claims that can overlap, are errors: the job ends before its first
+// instruction with the fault CONFLICT, which names both instructions (and for accesses the
+// address). Other findings either raise their own fault when the job runs, or have no fault in
+// hardware (data nothing has written, tiles left in the ring); violation() tells all of them.
 //
-// Faults. Causes, instructions and addresses are those of docs/timing.md section 10, except for what only cycles decide:
+// Faults. Causes, instructions and addresses are those of docs/timing.md section 10, except for
+// what only cycles decide:
 // - WATCHDOG is never raised: there are no cycles to count.
 // - With faults in several queues, which one comes first depends on the order chosen.
-// - CONFLICT is raised for claims that can overlap, whether or not they would under one certain timing.
-// - A fault stops the simulation at once: writes of older instructions that a device would still do may be missing.
+// - CONFLICT is raised for claims that can overlap, whether or not they would under one certain
+// timing.
+// - A fault stops the simulation at once: writes of older instructions that a device would still do
+// may be missing.
 #pragma once
 
 #include <cstdint>
@@ -38,8 +44,9 @@ struct IssOptions {
   bool verify = true;
 };
 
-// Cycles are zero everywhere, there are no classes and no layers. Trace::issue and completion hold 0 for what happened. Run counts
-// units of work (vectors, beats) in place of cycles. The memory profile has no meaning.
+// Cycles are zero everywhere, there are no classes and no layers. Trace::issue and completion hold
+// 0 for what happened. Run counts units of work (vectors, beats) in place of cycles. The memory
+// profile has no meaning.
 class Iss : public CoreDevice {
  public:
   explicit Iss(const IssOptions& options);
