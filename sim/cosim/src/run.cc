@@ -45,8 +45,10 @@ Expected<Outcome> RunJob(sim::CoreDevice& device, const std::string& name, const
   };
   // With the line low, Run waits for the end of the reset.
   set(regs::kIrqEnable, 0);
-  set(regs::kControl, regs::kControlSoftReset.mask());
-  device.Run(kResetCycles);
+  if (job.reset) {
+    set(regs::kControl, regs::kControlSoftReset.mask());
+    device.Run(kResetCycles);
+  }
   set(regs::kIrqStatus, 3);
   set(regs::kIrqEnable, 3);
   device.SetMemory(out.memory);

@@ -32,6 +32,8 @@ struct Job {
   // Bursts answered with an error; sim::kNever: none.
   uint64_t read_error = sim::kNever;
   uint64_t write_error = sim::kNever;
+  // False: the job follows the last one directly, which must have ended without fault.
+  bool reset = true;
 };
 
 // A result vector, in write order within its instruction.
@@ -51,7 +53,7 @@ struct Outcome {
   std::vector<uint32_t> registers;  // after a snapshot, in the order of regs::kRegisters
 };
 
-// Resets the device, runs the job and collects. kDevice: a register access failed.
+// Resets the device if asked, runs the job and collects. kDevice: a register access failed.
 Expected<Outcome> RunJob(sim::CoreDevice& device, const std::string& name, const Job& job, uint64_t max_cycles);
 
 }  // namespace octile::cosim
