@@ -25,87 +25,105 @@ module oct_counters (
   localparam int unsigned NumBytes = 5;
   localparam int unsigned AddrBits = octile_regs_pkg::RegAddrBits;
 
-  logic [63:0] class_q      [Queues*Classes];
-  logic [63:0] class_snap_q [Queues*Classes];
-  logic [63:0] bytes_q      [NumBytes];   // FETCH, PRM, WGT, ACT, written
-  logic [63:0] bytes_snap_q [NumBytes];
-  logic [63:0] cycles_q, retired_q, cycles_snap_q, retired_snap_q;
-
+  // Plain counters: cycles, retired instructions, bytes of FETCH, PRM, WGT, ACT and STO.
+  localparam int unsigned Plain = 2 + NumBytes;
   logic [2:0] retiring;
   always_comb begin
     retiring = '0;
     for (int unsigned q = 0; q < Queues; q++) retiring = retiring + 3'(done_i[q]);
   end
+  logic [Plain-1:0]       step;
+  logic [Plain-1:0][8:0]  amount;
+  logic [Plain-1:0][63:0] plain_snap;
+  assign step   = {write_picked_i, read_picked_i, |done_i, 1'b1};
+  assign amount = {write_bytes_i, {4{read_bytes_i}}, 9'(retiring), 9'd1};
 
-  always_ff @(posedge clk_i or negedge rst_ni) begin
-    if (!rst_ni) begin
-      cycles_q  <= '0;
-      retired_q <= '0;
-      for (int unsigned i = 0; i < Queues * Classes; i++) class_q[i] <= '0;
-      for (int unsigned i = 0; i < NumBytes; i++) bytes_q[i] <= '0;
-    end else if (clear_i || clear_snapshot_i) begin
-      cycles_q  <= '0;
-      retired_q <= '0;
-      for (int unsigned i = 0; i < Queues * Classes; i++) class_q[i] <= '0;
-      for (int unsigned i = 0; i < NumBytes; i++) bytes_q[i] <= '0;
-    end else if (run_i) begin
-      cycles_q <= cycles_q + 64'd1;
-      for (int unsigned q = 0; q < Queues; q++) begin
-        class_q[6'(q*Classes)+6'(class_i[q])] <= class_q[6'(q*Classes)+6'(class_i[q])] + 64'd1;
-      end
-      if (|done_i) retired_q <= retired_q + 64'(retiring);
-      for (int unsigned c = 0; c < 4; c++) begin
-        if (read_picked_i[c]) bytes_q[c] <= bytes_q[c] + 64'(read_bytes_i);
-      end
-      if (write_picked_i) bytes_q[4] <= bytes_q[4] + 64'(write_bytes_i);
+  for (genvar i = 0; i < int'(Plain); i++) begin : gen_plain
+    logic [63:0] count_q, snap_q;
+    always_ff @(posedge clk_i or negedge rst_ni) begin
+      if (!rst_ni) count_q <= '0;
+      else if (clear_i || clear_snapshot_i) count_q <= '0;
+      else if (run_i && step[i]) count_q <= count_q + 64'(amount[i]);
     end
+    always_ff @(posedge clk_i or negedge rst_ni) begin
+      if (!rst_ni) snap_q <= '0;
+      else if (clear_snapshot_i) snap_q <= '0;
+      else if (snapshot_i) snap_q <= count_q;
+    end
+    assign plain_snap[i] = snap_q;
   end
 
-  always_ff @(posedge clk_i or negedge rst_ni) begin
-    if (!rst_ni) begin
-      cycles_snap_q  <= '0;
-      retired_snap_q <= '0;
-      for (int unsigned i = 0; i < Queues * Classes; i++) class_snap_q[i] <= '0;
-      for (int unsigned i = 0; i < NumBytes; i++) bytes_snap_q[i] <= '0;
-    end else if (clear_snapshot_i) begin
-      cycles_snap_q  <= '0;
-      retired_snap_q <= '0;
-      for (int unsigned i = 0; i < Queues * Classes; i++) class_snap_q[i] <= '0;
-      for (int unsigned i = 0; i < NumBytes; i++) bytes_snap_q[i] <= '0;
-    end else if (snapshot_i) begin
-      cycles_snap_q  <= cycles_q;
-      retired_snap_q <= retired_q;
-      for (int unsigned i = 0; i < Queues * Classes; i++) class_snap_q[i] <= class_q[i];
-      for (int unsigned i = 0; i < NumBytes; i++) bytes_snap_q[i] <= bytes_q[i];
-    end
-  end
-
-  // Register reads. Queue q, class c: CounterAddr + q * QueueStride + c * ClassStride.
+  // Class counters of a queue: one counts in a cycle. A counter whose bit in used_q is 0 is zero, whatever it holds, so that a
+  // start clears bits and not words.
   localparam int unsigned QueueLog = $clog2(octile_regs_pkg::CounterQueueStride);
   localparam int unsigned ClassLog = $clog2(octile_regs_pkg::CounterClassStride);
-  logic [AddrBits-1:0] in_file;
-  logic [2:0]          queue;
-  logic [3:0]          class_id;
-  logic [63:0]         value;
+  logic [AddrBits-1:0]     in_file;
+  logic [2:0]              queue;
+  logic [3:0]              class_id;
+  logic [Queues-1:0][63:0] class_snap;
   assign in_file  = addr_i - octile_regs_pkg::CounterAddr;
   assign queue    = 3'(in_file >> QueueLog);
   assign class_id = 4'(in_file >> ClassLog);
+
+  for (genvar q = 0; q < int'(Queues); q++) begin : gen_queue
+    logic [63:0]           count_q [Classes];
+    logic [Classes-1:0]    used_q;
+    logic [64*Classes-1:0] snap_q;
+    logic [3:0]            now;
+    assign now = class_i[q];
+    always_ff @(posedge clk_i or negedge rst_ni) begin
+      if (!rst_ni) used_q <= '0;
+      else if (clear_i || clear_snapshot_i) used_q <= '0;
+      else if (run_i) used_q[now] <= 1'b1;
+    end
+    always_ff @(posedge clk_i) begin
+      if (run_i) count_q[now] <= (used_q[now] ? count_q[now] : 64'd0) + 64'd1;
+    end
+    always_ff @(posedge clk_i or negedge rst_ni) begin
+      if (!rst_ni) begin
+        snap_q <= '0;
+      end else if (clear_snapshot_i) begin
+        snap_q <= '0;
+      end else if (snapshot_i) begin
+        for (int unsigned c = 0; c < Classes; c++) snap_q[64*c+:64] <= used_q[c] ? count_q[c] : 64'd0;
+      end
+    end
+    always_comb begin
+      class_snap[q] = '0;
+      if (read_i && queue == 3'(q) && class_id < 4'(Classes)) class_snap[q] = snap_q[64*class_id+:64];
+    end
+
+    // Conservation, not by construction: the classes of a queue add up to the cycles of the job.
+`ifdef OCT_ASSERT_ON
+    logic [63:0] total;
+    always_comb begin
+      total = '0;
+      if (snapshot_i) begin
+        for (int unsigned c = 0; c < Classes; c++) total = total + (used_q[c] ? count_q[c] : 64'd0);
+      end
+    end
+    `OCT_ASSERT(ClassesAddUp, !snapshot_i || total == gen_plain[0].count_q, clk_i, rst_ni)
+`endif
+  end
+
+  // Register reads. Queue q, class c: CounterAddr + q * QueueStride + c * ClassStride.
+  logic [63:0] value;
   always_comb begin
     hit_o = 1'b1;
     value = '0;
     if (read_i) begin
       case (addr_i & ~AddrBits'(7))
-        octile_regs_pkg::CyclesAddr:         value = cycles_snap_q;
-        octile_regs_pkg::ReadBytesFetchAddr: value = bytes_snap_q[0];
-        octile_regs_pkg::ReadBytesPrmAddr:   value = bytes_snap_q[1];
-        octile_regs_pkg::ReadBytesWgtAddr:   value = bytes_snap_q[2];
-        octile_regs_pkg::ReadBytesActAddr:   value = bytes_snap_q[3];
-        octile_regs_pkg::WrittenBytesAddr:   value = bytes_snap_q[4];
-        octile_regs_pkg::RetiredAddr:        value = retired_snap_q;
+        octile_regs_pkg::CyclesAddr:         value = plain_snap[0];
+        octile_regs_pkg::RetiredAddr:        value = plain_snap[1];
+        octile_regs_pkg::ReadBytesFetchAddr: value = plain_snap[2];
+        octile_regs_pkg::ReadBytesPrmAddr:   value = plain_snap[3];
+        octile_regs_pkg::ReadBytesWgtAddr:   value = plain_snap[4];
+        octile_regs_pkg::ReadBytesActAddr:   value = plain_snap[5];
+        octile_regs_pkg::WrittenBytesAddr:   value = plain_snap[6];
         default: begin
           if (addr_i >= octile_regs_pkg::CounterAddr && in_file < AddrBits'(Queues << QueueLog) &&
               class_id < 4'(Classes)) begin
-            value = class_snap_q[6'(queue)*6'(Classes)+6'(class_id)];
+            for (int unsigned q = 0; q < Queues; q++) value = value | class_snap[q];
           end else begin
             hit_o = 1'b0;
           end
@@ -114,21 +132,5 @@ module oct_counters (
     end
   end
   assign data_o = addr_i[2] ? value[63:32] : value[31:0];
-
-  // Conservation, not by construction: the classes of every queue add up to the cycles of the job.
-`ifdef OCT_ASSERT_ON
-  logic [63:0] total [Queues];
-  always_comb begin
-    for (int unsigned q = 0; q < Queues; q++) begin
-      total[q] = '0;
-      if (snapshot_i) begin
-        for (int unsigned c = 0; c < Classes; c++) total[q] = total[q] + class_q[6'(q*Classes+c)];
-      end
-    end
-  end
-  for (genvar q = 0; q < int'(Queues); q++) begin : gen_conserve
-    `OCT_ASSERT(ClassesAddUp, !snapshot_i || total[q] == cycles_q, clk_i, rst_ni)
-  end
-`endif
 
 endmodule

@@ -61,6 +61,11 @@ module oct_buffer #(
   assign w1 = select(we1_i, waddr1_i);
   assign w2 = select(we2_i, waddr2_i);
 
+  // Banks somebody reads or writes: a bank without costs a bit test.
+  logic [Banks-1:0] r_any, w_any;
+  assign r_any = r0 | r1 | r2 | r3 | r4;
+  assign w_any = w0 | w1 | w2;
+
   logic [AddrBits-1:0] scrub_q;
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) scrub_q <= '0;
@@ -84,17 +89,18 @@ module oct_buffer #(
     logic [AddrBits-1:0] waddr, raddr;
     logic [8*N-1:0]      wdata;
     always_comb begin
-      re    = r0[b] || r1[b] || r2[b] || r3[b] || r4[b];
-      raddr = raddr0_i[AddrBits-1:0];
-      if (re && !r0[b]) begin
-        if (r1[b]) raddr = raddr1_i[AddrBits-1:0];
+      re    = r_any[b];
+      raddr = '0;
+      if (re) begin
+        if (r0[b]) raddr = raddr0_i[AddrBits-1:0];
+        else if (r1[b]) raddr = raddr1_i[AddrBits-1:0];
         else if (r2[b]) raddr = raddr2_i[AddrBits-1:0];
         else if (r3[b]) raddr = raddr3_i[AddrBits-1:0];
         else raddr = raddr4_i[AddrBits-1:0];
       end
     end
     always_comb begin
-      we    = scrub_i || w0[b] || w1[b] || w2[b];
+      we    = scrub_i || w_any[b];
       waddr = scrub_q;
       wdata = '0;
       if (we && !scrub_i) begin
