@@ -1,7 +1,5 @@
 // Quantized addition, rule N6: y = sat(RN(fma(a, RA, fma(b, RB, F)))), clamped to lo..hi. Each fma is an exact 8 x 24-bit product and
 // one aligned addition, rounded once. One operation per cycle, latency 8 cycles.
-`include "oct_assert.svh"
-
 module oct_add (
   input  logic              clk_i,
   input  logic              valid_i,
@@ -110,7 +108,5 @@ module oct_add (
   end
 
   assign valid_o = late_valid_q[2];
-
-  `OCT_ASSERT(CodesInRange, !valid_i || (a_i >= -9'sd128 && b_i >= -9'sd128), clk_i, 1'b1)
 
 endmodule

@@ -1,7 +1,5 @@
 // Quantized multiplication, rule N7: p = a * b of the codes less their zero points, y = sat(RN(fl(fl(p * r) + zc))), clamped to lo..hi.
 // No fma: the product is rounded before the addition. One operation per cycle, latency 8 cycles.
-`include "oct_assert.svh"
-
 module oct_mul (
   input  logic              clk_i,
   input  logic              valid_i,
@@ -121,7 +119,5 @@ module oct_mul (
   end
 
   assign valid_o = valid_q[7];
-
-  `OCT_ASSERT(CodesInRange, !valid_i || (a_i >= -9'sd255 && b_i >= -9'sd255), clk_i, 1'b1)
 
 endmodule

@@ -293,7 +293,7 @@ class Bench {
   static void Append(std::vector<uint8_t>& bytes, const T& values) {
     for (const auto& value : values) {
       const auto* p = reinterpret_cast<const uint8_t*>(&value);
-      bytes.insert(bytes.end(), p, p + sizeof(value));
+      for (size_t i = 0; i < sizeof(value); ++i) bytes.push_back(p[i]);
     }
   }
   // Chooses new contents for an entry and gives its bytes as LDP delivers them.
