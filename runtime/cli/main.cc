@@ -2,6 +2,7 @@
 #include <csignal>
 #include <unistd.h>
 
+#include <array>
 #include <atomic>
 #include <exception>
 #include <filesystem>
@@ -96,9 +97,16 @@ struct Compiled {
   Program program;
   ir::Graph graph;
   std::vector<std::string> notes;
+  int64_t images = 1;  // images of the model's fixed batch, which run one after another
 };
 
-bool IsProgram(const std::string& file) { return fs::path(file).extension() == ".octile"; }
+// By content: a program file begins with its magic, whatever it is called.
+bool IsProgram(const std::string& file) {
+  std::ifstream stream(file, std::ios::binary);
+  std::array<char, 6> magic{};
+  stream.read(magic.data(), magic.size());
+  return (stream && std::string_view(magic.data(), magic.size()) == "OCTILE") || fs::path(file).extension() == ".octile";
+}
 
 Expected<Compiled> CompileModel(const RunArguments& arguments, const Config& config, const std::map<std::string, Tensor>& inputs) {
   frontend::ImportOptions options;
@@ -122,8 +130,34 @@ Expected<Compiled> CompileModel(const RunArguments& arguments, const Config& con
     }
     options.shapes[input.name] = shape;
   }
+  // Images of a fixed batch above 1 run one after another: the model is imported for one of them.
+  int64_t batch = 1;
+  frontend::ImportOptions single = options;
+  for (const frontend::ModelInput& input : declared) {
+    if (input.has_initializer || input.dims.size() != 4 || options.shapes.contains(input.name)) continue;
+    if (input.dims[0].empty() || input.dims[0].size() > 6 || input.dims[0].find_first_not_of("0123456789") != std::string::npos) continue;
+    const int64_t count = std::stoll(input.dims[0]);
+    if (count <= 1 || (batch != 1 && count != batch)) continue;
+    Shape shape = {1};
+    for (size_t d = 1; d < 4; ++d) {
+      const bool fixed = !input.dims[d].empty() && input.dims[d].size() <= 9 && input.dims[d].find_first_not_of("0123456789") == std::string::npos;
+      shape.push_back(fixed ? std::stoll(input.dims[d]) : 0);
+    }
+    if (std::find(shape.begin(), shape.end(), 0) != shape.end()) continue;
+    batch = count;
+    single.shapes[input.name] = shape;
+  }
+  const std::string name = fs::path(arguments.model).stem().string();
+  if (batch > 1) {
+    // A model that needs its batch (a reshape with the number in it) is imported as it is.
+    if (Expected<frontend::ImportResult> imported = frontend::ImportFile(arguments.model, single)) {
+      OCTILE_ASSIGN_OR_RETURN(Program program, codegen::Compile(imported->graph, config, {name}));
+      imported->notes.push_back(fmt::format("the batch of {} runs as {} images, one after another", batch, batch));
+      return Compiled{std::move(program), std::move(imported->graph), std::move(imported->notes), batch};
+    }
+  }
   OCTILE_ASSIGN_OR_RETURN(frontend::ImportResult imported, frontend::ImportFile(arguments.model, options));
-  OCTILE_ASSIGN_OR_RETURN(Program program, codegen::Compile(imported.graph, config, {fs::path(arguments.model).stem().string()}));
+  OCTILE_ASSIGN_OR_RETURN(Program program, codegen::Compile(imported.graph, config, {name}));
   return Compiled{std::move(program), std::move(imported.graph), std::move(imported.notes)};
 }
 
@@ -138,6 +172,9 @@ Expected<std::vector<std::string>> DeviceList(const std::string& list) {
     if (name != "iss" && name != "systemc" && name != "rtl") {
       return Fail(ErrorCode::kUsage, fmt::format("--device {}: '{}' is not one of iss, systemc, rtl, all", list, name));
     }
+    for (const std::string& other : devices) {
+      if (other.substr(0, other.find('?')) == name) return Fail(ErrorCode::kUsage, fmt::format("--device {}: '{}' is named twice", list, name));
+    }
     devices.push_back(device);
     begin = end + 1;
   }
@@ -151,7 +188,9 @@ std::string FileName(const std::string& name) {
     const bool plain = std::isalnum(static_cast<unsigned char>(c)) || c == '_' || c == '-' || (c == '.' && !safe.empty());
     safe += plain ? std::string(1, c) : fmt::format("%{:02X}", static_cast<unsigned char>(c));
   }
-  return safe.empty() ? "%" : safe.substr(0, 200);
+  if (safe.empty()) return "%";
+  // Long names end in a hash, so that two of them stay two files.
+  return safe.size() <= 200 ? safe : fmt::format("{}%{:016X}", safe.substr(0, 180), std::hash<std::string>{}(name));
 }
 
 // Writes a file by way of a temporary one beside it, so that an interrupted run leaves no half-written file.
@@ -167,6 +206,9 @@ Status WriteFile(const fs::path& file, const std::string& text) {
   if (error) return Fail(ErrorCode::kUsage, fmt::format("cannot write '{}': {}", file.string(), error.message()));
   return {};
 }
+
+// Names in a model need not be UTF-8; JSON must be.
+std::string Json(const nlohmann::json& report) { return report.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n"; }
 
 Status SaveOutputs(const fs::path& folder, const std::map<std::string, Tensor>& outputs) {
   std::error_code error;
@@ -185,6 +227,7 @@ Expected<int> Run(const RunArguments& arguments) {
   Compiled compiled;
   Config config;
   if (IsProgram(arguments.model)) {
+    if (!arguments.shapes.empty()) return Fail(ErrorCode::kUsage, "--shape: a compiled program has its shapes already; compile the model anew");
     OCTILE_ASSIGN_OR_RETURN(compiled.program, LoadProgram(arguments.model));
     OCTILE_ASSIGN_OR_RETURN(config, ConfigOf(arguments, compiled.program.config));
     if (ArchHash(config.arch) != compiled.program.arch_hash()) {
@@ -215,6 +258,7 @@ Expected<int> Run(const RunArguments& arguments) {
   options.inputs = std::move(inputs);
   options.labels = std::move(labels);
   options.seed = arguments.seed;
+  options.images = compiled.images;
   options.interrupted = [] { return g_interrupted.load(); };
   const bool terminal = isatty(STDERR_FILENO) != 0;
   if (terminal) {
@@ -231,7 +275,7 @@ Expected<int> Run(const RunArguments& arguments) {
     return tl::unexpected<Error>(accuracy.error());
   }
   const nlohmann::json report = session::Report(compiled.program, compiled.graph, config, options, result);
-  if (!arguments.report.empty()) OCTILE_RETURN_IF_ERROR(WriteFile(arguments.report, report.dump(2) + "\n"));
+  if (!arguments.report.empty()) OCTILE_RETURN_IF_ERROR(WriteFile(arguments.report, Json(report)));
   if (!arguments.output_dir.empty()) {
     const fs::path folder = arguments.output_dir;
     OCTILE_RETURN_IF_ERROR(SaveOutputs(folder / "reference", result.reference_outputs));
@@ -276,7 +320,12 @@ Expected<int> Compile(const RunArguments& arguments) {
 
 Expected<int> Inspect(const RunArguments& arguments) {
   if (!IsProgram(arguments.model)) {
-    OCTILE_ASSIGN_OR_RETURN(const frontend::ImportResult imported, frontend::ImportFile(arguments.model));
+    frontend::ImportOptions options;
+    for (const std::string& text : arguments.shapes) {
+      OCTILE_ASSIGN_OR_RETURN(const auto pair, Split(text, "--shape"));
+      OCTILE_ASSIGN_OR_RETURN(options.shapes[pair.first], ParseShape(pair.second, pair.first));
+    }
+    OCTILE_ASSIGN_OR_RETURN(const frontend::ImportResult imported, frontend::ImportFile(arguments.model, options));
     std::cout << ir::Summary(imported.graph);
     for (const std::string& note : imported.notes) std::cout << "note: " << note << "\n";
     for (const frontend::OffloadEntry& entry : imported.offload) {
@@ -364,6 +413,7 @@ int Main(int argc, char** argv) {
   add_config(compile);
   CLI::App* inspect = app.add_subcommand("inspect", "show what a model or program holds");
   inspect->add_option("FILE", arguments.model, "model.onnx or program.octile")->required();
+  inspect->add_option("--shape", arguments.shapes, "NAME=1x3x224x224: shape of an input with symbolic dimensions (repeatable)");
   CLI::App* disasm = app.add_subcommand("disasm", "print the instructions of a program");
   disasm->add_option("PROGRAM", arguments.model, "program.octile")->required();
   CLI::App* ops = app.add_subcommand("ops", "list the operators and where they run");
@@ -382,6 +432,13 @@ int Main(int argc, char** argv) {
   if (*ops) return ListOperators();
   if (*devices) return ListDevices();
   if (status) return *status;
+  if (*run && !arguments.report.empty()) {
+    // The report is always written: of a run that did not come to an end it holds the reason.
+    const nlohmann::json report = {{"schema_version", session::kReportSchemaVersion},
+                                   {"model", fs::path(arguments.model).stem().string()},
+                                   {"error", {{"exit_code", static_cast<int>(status.error().code)}, {"message", status.error().message}}}};
+    if (const Status written = WriteFile(arguments.report, Json(report)); !written) std::cerr << "octile: " << written.error().message << "\n";
+  }
   std::cerr << "octile: " << status.error().message << "\n";
   return static_cast<int>(status.error().code);
 }

@@ -37,6 +37,7 @@ class ProgramTest(unittest.TestCase):
         self.expect(2, "run")
         self.expect(2, "fly")
         self.expect(2, "run", MODELS / "mlp.onnx", "--device", "gpu", says=["'gpu'"])
+        self.expect(2, "run", MODELS / "mlp.onnx", "--device", "iss,iss", says=["twice"])
         self.expect(2, "run", MODELS / "mlp.onnx", "--input", "features", says=["NAME=VALUE"])
         self.expect(2, "run", MODELS / "mlp.onnx", "--shape", "features=1x-3", says=["1x3x224x224"])
         self.expect(2, "run", MODELS / "mlp.onnx", "--device", "iss", "--wave", self.folder / "w.fst", says=["rtl"])
@@ -60,7 +61,9 @@ class ProgramTest(unittest.TestCase):
         self.expect(3, "run", self.folder / "absent.onnx", "--device", "iss", says=["absent.onnx"])
         broken = self.folder / "broken.onnx"
         broken.write_bytes((MODELS / "mlp.onnx").read_bytes()[:1000])
-        self.expect(3, "run", broken, "--device", "iss", says=["broken.onnx"])
+        report = self.folder / "report.json"
+        self.expect(3, "run", broken, "--device", "iss", "--report", report, says=["broken.onnx"])
+        self.assertEqual(json.loads(report.read_text())["error"]["exit_code"], 3)
 
     def test_host_steps_and_require_device(self):
         report = self.folder / "report.json"

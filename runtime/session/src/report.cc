@@ -35,8 +35,17 @@ json Queues(const driver::ClassMatrix& matrix) {
 
 constexpr auto kExe = static_cast<size_t>(isa::Queue::kExe);
 
-// Where the cycles of the array went: every cycle in exactly one reason, from the classes of the EXE queue. `padding` is the part
-// of the active cycles whose multipliers had no useful work (tiles rounded up to N channels).
+// Layers whose multiplications run on the array; those of the others (depthwise) run beside it.
+std::set<int32_t> ArrayLayers(const Program& program) {
+  std::set<int32_t> layers;
+  for (const isa::Instruction& instruction : program.instructions) {
+    if (isa::OpcodeBits(instruction) == static_cast<int>(isa::Opcode::kMma)) layers.insert(isa::DecodeHeader(instruction).layer);
+  }
+  return layers;
+}
+
+// Where the cycles of the array went: every cycle in exactly one reason, from the classes of the EXE queue. macs: useful ones on the
+// array. `padding` is the part of the active cycles whose multipliers had no useful work (tiles rounded up to N channels).
 json Stalls(const driver::ClassMatrix& matrix, uint64_t macs, int n) {
   const auto& exe = matrix[kExe];
   const auto at = [&](isa::Class c) { return exe[static_cast<size_t>(c)]; };
@@ -64,8 +73,14 @@ std::string HostModel() {
 json Report(const Program& program, const ir::Graph& graph, const Config& config, const Options& options, const Result& result) {
   const int n = program.arch.n;
   const uint64_t per_cycle = static_cast<uint64_t>(n) * static_cast<uint64_t>(n);
+  const std::set<int32_t> array_layers = ArrayLayers(program);
   uint64_t device_macs = 0;
-  for (const Layer& layer : program.layers) device_macs += static_cast<uint64_t>(layer.macs);
+  uint64_t array_macs = 0;
+  for (size_t l = 0; l < program.layers.size(); ++l) {
+    const auto macs = static_cast<uint64_t>(program.layers[l].macs);
+    device_macs += macs;
+    if (array_layers.contains(static_cast<int32_t>(l))) array_macs += macs;
+  }
   uint64_t all_macs = 0;
   for (const ir::Step& step : graph.steps) all_macs += static_cast<uint64_t>(ir::MacCount(graph, step));
   std::set<int32_t> device_steps;
@@ -127,7 +142,7 @@ json Report(const Program& program, const ir::Graph& graph, const Config& config
       // Over all multipliers: the vector unit has one for each lane.
       d["utilization_all_multipliers"] =
           device.cycles == 0 ? 0.0 : static_cast<double>(device_macs) / (static_cast<double>(per_cycle + static_cast<uint64_t>(n)) * static_cast<double>(device.cycles));
-      d["stalls"] = Stalls(device.counters.classes, device_macs, n);
+      d["stalls"] = Stalls(device.counters.classes, array_macs, n);
       d["queues"] = Queues(device.counters.classes);
       const driver::JobCounters& c = device.counters;
       d["bytes"] = {{"instructions", c.bytes_fetch}, {"parameters", c.bytes_prm}, {"weights", c.bytes_wgt}, {"activations_read", c.bytes_act}, {"written", c.bytes_written}};
@@ -143,7 +158,7 @@ json Report(const Program& program, const ir::Graph& graph, const Config& config
                                {"macs", layer.macs},
                                {"cycles", l.cycles},
                                {"utilization", l.cycles == 0 ? 0.0 : static_cast<double>(layer.macs) / (static_cast<double>(per_cycle) * static_cast<double>(l.cycles))},
-                               {"stalls", Stalls(l.classes, static_cast<uint64_t>(layer.macs), n)},
+                               {"stalls", Stalls(l.classes, array_layers.contains(static_cast<int32_t>(l.layer)) ? static_cast<uint64_t>(layer.macs) : 0, n)},
                                {"queues", Queues(l.classes)}});
       }
     }

@@ -84,6 +84,8 @@ class DeviceRun {
   }
 
   Status Open(const std::string& name) {
+    // A model without work for the device (all of it on the host, or outputs that are inputs) has no job to run.
+    if (std::none_of(program_.plan.begin(), program_.plan.end(), [](const PlanItem& item) { return item.kind == PlanKind::kDevice; })) return {};
     const size_t mark = name.find('?');
     std::string uri = name.substr(0, mark) + ":" + config_.name;
     std::string query = mark == std::string::npos ? "" : name.substr(mark + 1);
@@ -382,7 +384,7 @@ class DeviceRun {
 };
 
 // How many images the inputs hold: an input may have a multiple of the model's first dimension.
-Expected<int64_t> CountImages(const ir::Graph& graph, const std::map<std::string, Tensor>& inputs) {
+Expected<int64_t> CountImages(const ir::Graph& graph, const std::map<std::string, Tensor>& inputs, int64_t drawn) {
   std::optional<int64_t> images;
   for (const ir::TensorId id : graph.inputs) {
     const ir::TensorInfo& info = graph.tensor(id);
@@ -414,7 +416,7 @@ Expected<int64_t> CountImages(const ir::Graph& graph, const std::map<std::string
       return Fail(ErrorCode::kUsage, fmt::format("the model has no input '{}'; its inputs are: {}", name, fmt::join(names, ", ")));
     }
   }
-  return images.value_or(1);
+  return images.value_or(drawn);
 }
 
 Tensor ImageOf(const Tensor& all, const ir::TensorInfo& info, int64_t image) {
@@ -441,7 +443,7 @@ Expected<ir::Graph> GraphOf(const Program& program) {
 Expected<Result> Run(const Program& program, const ir::Graph& graph, const Config& config, const Options& options) {
   using Clock = std::chrono::steady_clock;
   Result result;
-  OCTILE_ASSIGN_OR_RETURN(result.images, CountImages(graph, options.inputs));
+  OCTILE_ASSIGN_OR_RETURN(result.images, CountImages(graph, options.inputs, std::max<int64_t>(1, options.images)));
   std::map<std::string, Tensor> inputs = options.inputs;
   for (size_t i = 0; i < graph.inputs.size(); ++i) {
     const ir::TensorInfo& info = graph.tensor(graph.inputs[i]);

@@ -63,6 +63,7 @@ struct Options {
   std::map<std::string, Tensor> inputs;                 // by name; missing ones are drawn from `seed`
   std::map<std::string, Tensor> labels;                 // by output name: the class of every image (integers)
   uint64_t seed = 1;
+  int64_t images = 1;                                   // how many to draw when no input is given
   std::chrono::seconds timeout{3600};                   // per job
   // Called now and then: what is being done, and how much of it.
   std::function<void(const std::string& what, double fraction)> progress;
