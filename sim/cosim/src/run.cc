@@ -71,12 +71,16 @@ Expected<Outcome> RunJob(sim::CoreDevice& device, const std::string& name, const
   set(regs::kWatchdog, job.watchdog);
   set(regs::kControl, regs::kControlStart.mask());
   if (failed.empty()) device.Run(max_cycles);
-  out.ended = device.Interrupt();
-  if (!out.ended) {
-    device.SetObservationSink(nullptr);
+  // What is still on the bus after a fault, or of a job given up, needs the memory until the reset has drained it.
+  const auto release = [&] {
     set(regs::kIrqEnable, 0);
     set(regs::kControl, regs::kControlSoftReset.mask());
     device.Run(kResetCycles);
+  };
+  out.ended = device.Interrupt();
+  if (!out.ended) {
+    device.SetObservationSink(nullptr);
+    release();
     device.SetMemory({});
     if (!failed.empty()) return Fail(ErrorCode::kDevice, failed);
     return out;
@@ -90,6 +94,7 @@ Expected<Outcome> RunJob(sim::CoreDevice& device, const std::string& name, const
   }
   out.trace = device.trace();
   device.SetObservationSink(nullptr);
+  if (out.trace.fault.cause != 0) release();
   device.SetMemory({});
   if (!failed.empty()) return Fail(ErrorCode::kDevice, failed);
   return out;
