@@ -90,7 +90,7 @@ Status Lowering::LowerArrayJob(const ArrayJob& job) {
   for (int free = banks_.free_banks(); free >= 1 && best.rows == 0; free = free * 3 / 4)
   for (int copies = 2; copies >= 1 && best.rows == 0; --copies) {
     std::vector<int64_t> k_choices;
-    for (int64_t k = in_blocks; k >= 1; k = k == 1 ? 0 : CeilDiv(k, 2)) k_choices.push_back(k);
+    for (int64_t k = std::min<int64_t>(in_blocks, 4095); k >= 1; k = k == 1 ? 0 : CeilDiv(k, 2)) k_choices.push_back(k);
     for (const int64_t k : k_choices) {
       if (best.rows != 0) break;  // splitting K costs reloads: only if nothing else fits
       for (int64_t ob = out_blocks; ob >= 1; ob = ob == 1 ? 0 : CeilDiv(ob, 2)) {

@@ -17,7 +17,7 @@ Status Lowering::LowerCopies(const std::vector<CopyJob>& jobs, ir::TensorId outp
   // A tile is whole rows of one channel block; an operand in memory passes through a tile buffer.
   TileBuffers in_tiles, out_tiles, fill_tiles;
   int64_t rows = 0;
-  for (int64_t r = out.h; r >= 1 && rows == 0; r = r == 1 ? 0 : r / 2) {
+  for (int64_t r = std::min<int64_t>(out.h, 4095); r >= 1 && rows == 0; r = r == 1 ? 0 : r / 2) {
     bool in_memory = false;
     int in_banks = 0;
     for (const CopyJob& job : jobs) {

@@ -31,7 +31,7 @@ static bool ChooseVectorTile(int64_t blocks, int64_t rows, int64_t columns, int 
       if (c > 4095) continue;
       for (int64_t row_parts = 1;; row_parts = std::min(rows, row_parts + std::max<int64_t>(1, row_parts / 4))) {
         const int64_t r = CeilDiv(rows, row_parts);
-        for (int64_t b = blocks; b >= 1; b = b == 1 ? 0 : CeilDiv(b, 2)) {
+        for (int64_t b = std::min<int64_t>(blocks, 4095); b >= 1; b = b == 1 ? 0 : CeilDiv(b, 2)) {
           if (r <= 4095 && banks_for(b, r, c) * copies <= free) {
             tile = {b, r, c, copies};
             return true;

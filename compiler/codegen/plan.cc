@@ -26,6 +26,9 @@ bool WindowFits(int64_t kh, int64_t kw, int64_t sy, int64_t sx, int64_t dy, int6
   return kh <= 63 && kw <= 63 && sy <= 15 && sx <= 15 && dy <= 31 && dx <= 31;
 }
 
+// Window positions are signed 16-bit fields.
+constexpr int64_t kMostPixels = 32767;
+
 const char* kWindowLimit = "kernel above 63, stride above 15 or dilation above 31";
 
 }  // namespace
@@ -100,7 +103,7 @@ std::optional<std::string> Lowering::HostReason(const passes::FusedStep& group) 
     if (info.is_constant()) continue;
     const std::optional<Form> form = FormOf(info.shape);
     if (!form && Source(input) == Root(input)) return "batch above 1 or rank above 4";
-    if (form && (form->h > 65535 || form->w > 65535)) return "image above 65535 rows or columns";
+    if (form && (form->h > kMostPixels || form->w > kMostPixels)) return "image above 32767 rows or columns";
     if (!info.is_code()) return "not 8-bit codes";
   }
   const ir::TensorInfo& output = Info(step.output);
@@ -116,6 +119,7 @@ std::optional<std::string> Lowering::HostReason(const passes::FusedStep& group) 
     if (!WindowFits(conv->kernel[0], conv->kernel[1], conv->strides[0], conv->strides[1], conv->dilations[0], conv->dilations[1])) {
       return kWindowLimit;
     }
+    if (std::any_of(conv->pads.begin(), conv->pads.end(), [](int64_t pad) { return pad > kMostPixels; })) return "padding above 32767";
     return std::nullopt;
   }
   if (std::holds_alternative<ir::Gemm>(step.op)) {
@@ -302,7 +306,7 @@ Status Lowering::AssignMemory() {
       const int maker = producers_[t];
       // What the user or the edge hands over is plain NCHW; a host step inside the network writes the blocked layout.
       const bool edge = maker < 0 || std::holds_alternative<ir::Quantize>(graph_.steps[static_cast<size_t>(maker)].op);
-      place.plain = edge && !place.form.channels_last && place.form.pixels() > 1;
+      place.plain = edge && !place.form.channels_last && place.form.pixels() > 1 && place.form.w <= 4095;  // PACK's columns
       if (place.plain) bytes = info.size() + 2 * n_;  // whole beats are read around the last byte
       place.offset = input_bytes_;
       input_bytes_ = AlignUp(input_bytes_ + bytes);

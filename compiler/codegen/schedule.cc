@@ -141,7 +141,9 @@ class Scheduler {
   void Claims(Node& node, int self, const isa::Operation& op, const Accesses& accesses,
               std::array<std::array<int, 32>, kStreams>& claimed) {
     const auto apply = [&](int stream, const std::vector<Span>& spans) {
-      const BankRange range = BanksOf(spans, arch_);
+      BankRange range = BanksOf(spans, arch_);
+      // A window that lies wholly in the padding reads nothing but still claims what its fields say: bank 0.
+      if (spans.empty() && (stream == kExeIn || stream == kVecA)) range = {0, 0};
       for (int bank = range.first; bank <= range.last; ++bank) {
         for (int other = 0; other < kStreams; ++other) {
           if (other == stream || IsRead(other) != IsRead(stream)) continue;

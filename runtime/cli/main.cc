@@ -312,6 +312,9 @@ Expected<int> Compile(const RunArguments& arguments) {
   OCTILE_ASSIGN_OR_RETURN(const Config config, ConfigOf(arguments, DefaultConfigName()));
   OCTILE_ASSIGN_OR_RETURN(const Compiled compiled, CompileModel(arguments, config, {}));
   for (const std::string& note : compiled.notes) std::cerr << "note: " << note << "\n";
+  if (const Status valid = VerifyProgram(compiled.program); !valid) {
+    return Fail(ErrorCode::kInternal, "the compiler made an invalid program: " + valid.error().message);
+  }
   OCTILE_RETURN_IF_ERROR(SaveProgram(compiled.program, arguments.output));
   std::cout << fmt::format("{}: {} instructions, {} layers, estimated {} cycles on {}\n", arguments.output, compiled.program.instructions.size(),
                            compiled.program.layers.size(), compiled.program.estimated_cycles, config.name);

@@ -294,15 +294,24 @@ def computed_if(w):
     _if(w, w.node("Greater", [w.node("ReduceMax", [w.input("gate", (1,))], keepdims=0), w.constant(0.0)]))
 
 
-@case("Loop", refused=["Loop"])
-def loop(w):
+def _loop(w, trips, condition):
     x = w.quantized(w.conv(w.quantized(w.input())), Y_SCALE, Y_ZERO)
     body = helper.make_graph(
         [helper.make_node("Identity", ["go"], ["again"]), helper.make_node("Relu", ["state"], ["next"])], "body",
         [helper.make_tensor_value_info("i", TensorProto.INT64, []), helper.make_tensor_value_info("go", TensorProto.BOOL, []),
          helper.make_tensor_value_info("state", FLOAT, None)],
         [helper.make_tensor_value_info("again", TensorProto.BOOL, []), helper.make_tensor_value_info("next", FLOAT, None)])
-    w.tail(w.node("Loop", [w.constant(2, np.int64), "", x], body=body))
+    w.tail(w.node("Loop", [trips, condition, x], body=body))
+
+
+@case("Loop with a constant trip count")
+def constant_loop(w):
+    _loop(w, w.constant(2, np.int64), "")
+
+
+@case("Loop with a computed condition", refused=["Loop"])
+def computed_loop(w):
+    _loop(w, "", w.node("Greater", [w.node("ReduceMax", [w.input("gate", (1,))], keepdims=0), w.constant(0.0)]))
 
 
 # Domains
