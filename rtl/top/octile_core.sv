@@ -152,20 +152,31 @@ module octile_core #(
   logic [511:0] fifo_instr;
   logic [8*N-1:0] beat_data;
 
+  // Parts whose state only changes with certain events have a clock in the cycles of these events only. No enable depends on an
+  // input of the core, so all are settled early in the cycle.
+  logic       clk_fetch, clk_queue;
+  logic [5:0] push, issue, done;
+  oct_clock_gate u_fetch_gate (
+    .clk_i, .en_i(!rst_ni || flush || fetch_eligible || fetch_beat || fifo_pop), .clk_o(clk_fetch)
+  );
+  oct_clock_gate u_queue_gate (
+    .clk_i, .en_i(!rst_ni || flush || push != '0 || issue != '0 || done != '0), .clk_o(clk_queue)
+  );
+
   oct_fetch #(.N(N), .AccDepth(AccDepth), .Banks(Banks), .PSets(PSets), .WRows(WRows)) u_fetch (
-    .clk_i, .rst_ni, .clear_i(flush), .program_offset_i(program_offset), .program_count_i(program_count),
+    .clk_i(clk_fetch), .rst_ni, .clear_i(flush), .program_offset_i(program_offset), .program_count_i(program_count),
     .eligible_o(fetch_eligible), .offset_o(fetch_offset), .beats_o(fetch_beats), .index_o(fetch_index),
     .pick_i(fetch_pick), .beat_i(fetch_beat), .data_i(beat_data), .valid_o(fifo_valid), .decoded_o(fifo_decoded),
     .instr_o(fifo_instr), .pop_i(fifo_pop), .ended_o(program_ended), .next_index_o(next_index)
   );
 
-  logic [5:0] push, full;
+  logic [5:0] full;
   oct_dispatch u_dispatch (
     .run_i(run), .precise_i(precise), .valid_i(fifo_valid), .decoded_i(fifo_decoded), .ended_i(program_ended),
     .full_i(full), .pop_o(fifo_pop), .push_o(push), .illegal_o(illegal), .fetch_end_o(fetch_end), .end_o(end_waits)
   );
 
-  logic [5:0] head_valid, head_sync, head_fence, head_operand_ok, issue, unit_done, done, in_flight, only_one, blame;
+  logic [5:0] head_valid, head_sync, head_fence, head_operand_ok, unit_done, in_flight, only_one, blame;
   logic [5:0][11:0] head_wait, done_signal;
   logic [5:0][IndexBits-1:0] head_index, done_index, blame_index, found_rd0, found_rd1, found_wr;
   logic [5:0][31:0] head_rd0, head_rd1, head_wr, held_rd0, held_rd1, held_wr, search_rd0, search_rd1, search_wr;
@@ -179,7 +190,7 @@ module octile_core #(
     logic [511:0] instr;
     logic [5:0]   signal0, signal1;
     oct_queue #(.InFlight(List), .Claims(q >= 2)) u_queue (
-      .clk_i, .rst_ni, .clear_i(flush), .push_i(push[q]), .decoded_i(fifo_decoded), .instr_i(fifo_instr),
+      .clk_i(clk_queue), .rst_ni, .clear_i(flush), .push_i(push[q]), .decoded_i(fifo_decoded), .instr_i(fifo_instr),
       .full_o(full[q]), .valid_o(head_valid[q]), .decoded_o(head), .instr_o(instr), .issue_i(issue[q]),
       .unit_done_i(unit_done[q]), .done_o(done[q]), .done_index_o(done_index[q]), .done_signal0_o(signal0),
       .done_signal1_o(signal1), .in_flight_o(in_flight[q]), .only_one_o(only_one[q]), .claim_rd0_o(held_rd0[q]),
@@ -217,7 +228,7 @@ module octile_core #(
   logic [5:0][4:0]  overflow_semaphore;
   logic [IndexBits-1:0] conflict_index2;
   oct_semaphores u_semaphores (
-    .clk_i, .rst_ni, .clear_i(flush), .issue_i(issue), .wait_i(head_wait), .done_i(done), .signal_i(done_signal),
+    .clk_i(clk_queue), .rst_ni, .clear_i(flush), .issue_i(issue), .wait_i(head_wait), .done_i(done), .signal_i(done_signal),
     .value_o(semaphores), .overflow_o(overflow), .overflow_semaphore_o(overflow_semaphore)
   );
   oct_issue u_issue (
@@ -252,10 +263,22 @@ module octile_core #(
   logic [63:0]    read_bus_addr;
   assign freeze = !run && !clear;
 
+  logic           sto_active, sto_reading, sto_done, sto_re, write_picked, write_region_fault, sto_claim, write_bus_fault;
+  logic           write_beat, write_response, write_idle, slots_free;
+  logic           clk_read, clk_write;
+  oct_sleep #(.Hold(8)) u_read_sleep (
+    .clk_i, .rst_ni,
+    .wake_i(fetch_eligible || unit_issue[2:0] != '0 || load_active != '0 || !read_idle || ring_free || clear),
+    .clk_o(clk_read)
+  );
+  oct_sleep #(.Hold(8)) u_write_sleep (
+    .clk_i, .rst_ni, .wake_i(unit_issue[5] || sto_active || !slots_free || !write_idle || clear), .clk_o(clk_write)
+  );
+
   oct_dma_read #(
     .N(N), .RingTiles(RingTiles), .Banks(Banks), .BankDepth(BankDepth), .ReadBursts(ReadBursts)
   ) u_read (
-    .clk_i, .rst_ni, .clear_i(clear), .run_i(run), .region_base_i(region_base), .region_limit_i(region_limit),
+    .clk_i(clk_read), .rst_ni, .clear_i(clear), .run_i(run), .region_base_i(region_base), .region_limit_i(region_limit),
     .region_perm_i(region_perm), .fetch_eligible_i(fetch_eligible), .fetch_region_i(program_region),
     .fetch_offset_i(fetch_offset), .fetch_beats_i(fetch_beats), .fetch_index_i(fetch_index), .fetch_pick_o(fetch_pick),
     .fetch_beat_o(fetch_beat), .issue_i(unit_issue[2:0]), .prm_instr_i(instr_prm), .wgt_instr_i(instr_wgt),
@@ -274,15 +297,13 @@ module octile_core #(
   assign m_axi_arburst_o = 2'b01;
   assign m_axi_rready_o  = 1'b1;
 
-  logic           sto_active, sto_reading, sto_done, sto_re, write_picked, write_region_fault, sto_claim, write_bus_fault;
-  logic           write_beat, write_response, write_idle, slots_free;
   logic [15:0]    sto_addr, sto_claim_addr;
   logic [8*N-1:0] sto_data;
   logic [IndexBits-1:0] write_region_index, sto_claim_index, write_bus_index;
   logic [31:0]    write_region_offset;
   logic [63:0]    write_bus_addr;
   oct_dma_write #(.N(N), .Banks(Banks), .BankDepth(BankDepth), .WriteBursts(WriteBursts)) u_write (
-    .clk_i, .rst_ni, .clear_i(clear), .run_i(run), .region_base_i(region_base), .region_limit_i(region_limit),
+    .clk_i(clk_write), .rst_ni, .clear_i(clear), .run_i(run), .region_base_i(region_base), .region_limit_i(region_limit),
     .region_perm_i(region_perm), .issue_i(unit_issue[5]), .instr_i(instr_sto), .index_i(head_index[5]),
     .active_o(sto_active), .reading_o(sto_reading), .done_o(sto_done), .buf_re_o(sto_re), .buf_addr_o(sto_addr),
     .buf_data_i(sto_data), .picked_o(write_picked), .picked_bytes_o(written_bytes),
