@@ -96,8 +96,23 @@ isa::Operation RandomWin(Random& random, const Config& config) {
   op.in_w = random.Int(1, 9);
   op.iy0 = random.Int(-4, 2);
   op.ix0 = random.Int(-4, 2);
+  const bool far = random.OneIn(20);
+  if (far) {  // the largest kernels, steps and images
+    op.mode = random.OneIn(2) ? isa::WinMode::kSum : isa::WinMode::kMax;
+    op.kh = random.Int(20, 63);
+    op.kw = random.Int(20, 63);
+    op.stride_y = op.stride_x = 15;
+    op.dil_y = op.dil_x = random.Int(28, 31);
+    op.mh = random.Int(1, 2);
+    op.mw = random.Int(1, 2);
+    op.blocks = 1;
+    op.in_h = random.OneIn(2) ? 65535 : random.Int(1, 2000);
+    op.in_w = random.Int(1, 900);
+    op.iy0 = random.OneIn(2) ? -32768 : random.Int(-3000, 32767);
+    op.ix0 = random.OneIn(4) ? -32768 : random.Int(-2000, 900);
+  }
   const int pitch = op.in_w + random.Int(0, 2);
-  op.in_addr = random.Int(8 * pitch, 600);
+  op.in_addr = far ? random.Int(0, 600) : random.Int(8 * pitch, 600);
   op.in_oy_step = pitch * op.stride_y;
   op.in_ky_step = pitch * op.dil_y;
   op.in_blk_stride = pitch * op.in_h + random.Int(0, 4);
@@ -106,11 +121,12 @@ isa::Operation RandomWin(Random& random, const Config& config) {
     op.in_wrap = pitch * random.Int(std::max(op.stride_y, op.dil_y) + 1, 8);
     op.in_row0 = random.Int(0, op.in_wrap - 1);
   }
+  if (far) op.in_row0 = op.in_wrap = op.in_oy_step = op.in_ky_step = 0;
   RandomOutput(random, config, op.mw, op);
   RandomClaim(random, config, op.in_bank, op.in_banks);
   RandomClaim(random, config, op.out_bank, op.out_banks);
   const int rows = (op.kh * op.kw + 3) / 4;
-  op.wrow = random.Int(0, config.wrows - rows * op.blocks);
+  op.wrow = far ? 0 : random.Int(0, config.wrows - rows * op.blocks);
   op.pset_shared = random.OneIn(3);
   op.pset = random.Int(0, config.psets - op.blocks);
   op.x_signed = random.OneIn(2);
@@ -150,6 +166,15 @@ isa::Operation RandomElt(Random& random, const Config& config) {
   RandomClaim(random, config, op.in_bank, op.in_banks);
   RandomClaim(random, config, op.b_bank, op.b_banks);
   RandomClaim(random, config, op.out_bank, op.out_banks);
+  if (random.OneIn(
+          12)) {  // several streams at fault in one cycle: the first in the order a, b, out counts
+    op.a_addr = op.b_addr = op.out_addr = 0;
+    op.a_row0 = op.a_wrap = op.b_row0 = op.b_wrap = op.out_row0 = op.out_wrap = 0;
+    op.b_addr = 1;
+    op.out_addr = 2;
+    for (auto* bank : {&op.in_bank, &op.b_bank, &op.out_bank}) *bank = random.OneIn(4) ? 0 : 1;
+    op.in_banks = op.b_banks = op.out_banks = random.Int(0, config.banks - 2);
+  }
   op.const_slot = random.Int(0, 7) + (op.mode == isa::EltMode::kMul ? 8 : 0);
   op.za = random.Byte();
   op.zb = random.Byte();
@@ -164,7 +189,7 @@ isa::Operation RandomElt(Random& random, const Config& config) {
 
 isa::Operation RandomPack(Random& random, const Config& config) {
   isa::Pack op;
-  op.planes = random.Int(1, 4);
+  op.planes = random.Int(1, random.OneIn(8) ? 12 : 4);
   op.kh = random.Int(1, 3);
   op.kw = random.Int(1, 4);
   op.stride_y = random.Int(1, 3);
