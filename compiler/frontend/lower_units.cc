@@ -221,18 +221,20 @@ std::optional<TensorId> Lowerer::PairStep(const FlatNode& node, const Value& v, 
                                           const std::vector<std::string>& nodes,
                                           const std::string& name) {
   if (node.op != "Add" && node.op != "Mul") return std::nullopt;
-  auto a = TryCodes(node.inputs[0]);
-  auto b = TryCodes(node.inputs[1]);
-  if (!a || !b) return std::nullopt;
-  if (node.op == "Add" && SwapsRoles(g_.tensor(*a).shape, g_.tensor(*b).shape, v.shape))
+  const auto first = TryCodes(node.inputs[0]);
+  const auto second = TryCodes(node.inputs[1]);
+  if (!first || !second) return std::nullopt;
+  TensorId a = *first;
+  TensorId b = *second;
+  if (node.op == "Add" && SwapsRoles(g_.tensor(a).shape, g_.tensor(b).shape, v.shape))
     std::swap(a, b);
-  const ir::Quantization qa = *g_.tensor(*a).quant;
-  const ir::Quantization qb = *g_.tensor(*b).quant;
+  const ir::Quantization qa = *g_.tensor(a).quant;
+  const ir::Quantization qb = *g_.tensor(b).quant;
   const TensorId y = NewTensor(name, p.type, v.shape, p.quant());
   if (node.op == "Mul") {
     const auto r = num::MulRatio(qa.scale, qb.scale, p.scale);
     if (!r) Refuse("{}: {}", Describe(node), r.error().message);
-    return Emit(ir::Mul{*r, range}, {*a, *b}, y, Reversed(nodes));
+    return Emit(ir::Mul{*r, range}, {a, b}, y, Reversed(nodes));
   }
   const auto c =
       num::MakeAddConstants(qa.scale, qa.zero_point, qb.scale, qb.zero_point, p.scale, p.zero);
@@ -240,7 +242,7 @@ std::optional<TensorId> Lowerer::PairStep(const FlatNode& node, const Value& v, 
   const std::string reason = num::SupportedAddConstants(*c)
                                  ? ""
                                  : "its scales are outside the range of the device's fp32 adder";
-  return Emit(ir::Add{c->ra, c->rb, c->f, range}, {*a, *b}, y, Reversed(nodes), reason);
+  return Emit(ir::Add{c->ra, c->rb, c->f, range}, {a, b}, y, Reversed(nodes), reason);
 }
 
 std::optional<TensorId> Lowerer::SoftmaxStep(const FlatNode& node, const Params& p,

@@ -84,7 +84,7 @@ class Lowerer {
   class DepthGuard {
    public:
     DepthGuard(Lowerer& l, const std::string& where) : l_(l) {
-      if (++l_.depth_ > l_.options_.limits.depth * 16)
+      if (++l_.depth_ > l_.options_.limits.depth * 4)
         Refuse("value '{}': the expression before it is nested too deeply", where);
     }
     ~DepthGuard() { --l_.depth_; }

@@ -29,7 +29,7 @@ struct ImportLimits {
   int64_t nodes = 200000;                        // after inlining
   int64_t tensor_elements = int64_t{1} << 31;    // of any value
   int64_t folded_bytes = int64_t{2} << 30;       // all constants together
-  int depth = 64;  // of nested functions, branches and float expressions (times 16)
+  int depth = 64;  // of nested functions, branches and float expressions (times 4)
 };
 
 struct ImportOptions {
