@@ -75,7 +75,7 @@ module oct_regs #(
   logic                strobes_q;
   assign awready_o = !aw_full_q;
   assign wready_o  = !w_full_q;
-  assign write     = aw_full_q && w_full_q && (!bvalid_o || bready_i);
+  assign write     = aw_full_q && w_full_q && !bvalid_o;
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) begin
       aw_full_q <= 1'b0;
@@ -203,25 +203,30 @@ module oct_regs #(
     end
   end
 
-  // Reads.
-  logic                read;
-  logic [AddrBits-1:0] ar;
+  // Reads: the address is taken first, so that no input of the core reaches the selection.
+  logic                read_q;
+  logic [AddrBits-1:0] ar_q;
   logic                found;
   logic [31:0]         value;
   logic                ar_regions;
-  assign arready_o      = !rvalid_o;
-  assign read           = arvalid_i && arready_o;
-  assign ar             = {araddr_i[AddrBits-1:2], 2'b00};
-  assign counter_read_o = read;
-  assign counter_addr_o = ar;
-  assign ar_regions     = ar >= octile_regs_pkg::RegionBaseLoAddr &&
-                          ar < octile_regs_pkg::RegionBaseLoAddr +
+  assign arready_o      = !read_q && !rvalid_o;
+  always_ff @(posedge clk_i or negedge rst_ni) begin
+    if (!rst_ni) read_q <= 1'b0;
+    else read_q <= arvalid_i && arready_o;
+  end
+  always_ff @(posedge clk_i) begin
+    if (arvalid_i && arready_o) ar_q <= {araddr_i[AddrBits-1:2], 2'b00};
+  end
+  assign counter_read_o = read_q;
+  assign counter_addr_o = ar_q;
+  assign ar_regions     = ar_q >= octile_regs_pkg::RegionBaseLoAddr &&
+                          ar_q < octile_regs_pkg::RegionBaseLoAddr +
                                AddrBits'(octile_isa_pkg::Regions * octile_regs_pkg::RegionBaseLoRegionStride);
   always_comb begin
     found = 1'b1;
     value = '0;
-    if (read) begin
-      case (ar)
+    if (read_q) begin
+      case (ar_q)
         octile_regs_pkg::IdAddr:         value = octile_regs_pkg::IdReset;
         octile_regs_pkg::IsaVersionAddr: value = octile_isa_pkg::IsaVersion;
         octile_regs_pkg::ArchHashLoAddr: value = ArchHash[31:0];
@@ -255,11 +260,11 @@ module oct_regs #(
         octile_regs_pkg::FaultContextAddr:      value = fault_context_i;
         default: begin
           if (ar_regions) begin
-            case (ar[3:2])
-              2'd0:    value = base_q[64*ar[6:4]+:32];
-              2'd1:    value = base_q[64*ar[6:4]+32+:32];
-              2'd2:    value = limit_q[32*ar[6:4]+:32];
-              default: value = 32'(perm_q[3*ar[6:4]+:3]);
+            case (ar_q[3:2])
+              2'd0:    value = base_q[64*ar_q[6:4]+:32];
+              2'd1:    value = base_q[64*ar_q[6:4]+32+:32];
+              2'd2:    value = limit_q[32*ar_q[6:4]+:32];
+              default: value = 32'(perm_q[3*ar_q[6:4]+:3]);
             endcase
           end else begin
             found = counter_hit_i;
@@ -271,11 +276,11 @@ module oct_regs #(
   end
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) rvalid_o <= 1'b0;
-    else if (read) rvalid_o <= 1'b1;
+    else if (read_q) rvalid_o <= 1'b1;
     else if (rready_i) rvalid_o <= 1'b0;
   end
   always_ff @(posedge clk_i) begin
-    if (read) begin
+    if (read_q) begin
       rdata_o <= value;
       rresp_o <= found ? Okay : SlvErr;
     end
