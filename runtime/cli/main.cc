@@ -15,6 +15,7 @@
 
 #include "octile/codegen/codegen.h"
 #include "octile/frontend/importer.h"
+#include "octile/passes/passes.h"
 #include "octile/program/assembler.h"
 #include "octile/program/verifier.h"
 #include "octile/session/session.h"
@@ -130,35 +131,17 @@ Expected<Compiled> CompileModel(const RunArguments& arguments, const Config& con
     }
     options.shapes[input.name] = shape;
   }
-  // Images of a fixed batch above 1 run one after another: the model is imported for one of them.
-  int64_t batch = 1;
-  frontend::ImportOptions single = options;
-  for (const frontend::ModelInput& input : declared) {
-    if (input.has_initializer || input.dims.size() != 4 || options.shapes.contains(input.name)) continue;
-    if (input.dims[0].empty() || input.dims[0].size() > 6 || input.dims[0].find_first_not_of("0123456789") != std::string::npos) continue;
-    const int64_t count = std::stoll(input.dims[0]);
-    if (count <= 1 || (batch != 1 && count != batch)) continue;
-    Shape shape = {1};
-    for (size_t d = 1; d < 4; ++d) {
-      const bool fixed = !input.dims[d].empty() && input.dims[d].size() <= 9 && input.dims[d].find_first_not_of("0123456789") == std::string::npos;
-      shape.push_back(fixed ? std::stoll(input.dims[d]) : 0);
-    }
-    if (std::find(shape.begin(), shape.end(), 0) != shape.end()) continue;
-    batch = count;
-    single.shapes[input.name] = shape;
-  }
   const std::string name = fs::path(arguments.model).stem().string();
-  if (batch > 1) {
-    // A model that needs its batch (a reshape with the number in it) is imported as it is.
-    if (Expected<frontend::ImportResult> imported = frontend::ImportFile(arguments.model, single)) {
-      OCTILE_ASSIGN_OR_RETURN(Program program, codegen::Compile(imported->graph, config, {name}));
-      imported->notes.push_back(fmt::format("the batch of {} runs as {} images, one after another", batch, batch));
-      return Compiled{std::move(program), std::move(imported->graph), std::move(imported->notes), batch};
-    }
-  }
   OCTILE_ASSIGN_OR_RETURN(frontend::ImportResult imported, frontend::ImportFile(arguments.model, options));
+  int64_t batch = 1;
+  if (std::optional<ir::Graph> single = passes::SplitBatch(imported.graph, batch)) {
+    imported.graph = std::move(*single);
+    imported.notes.push_back(fmt::format("the batch of {} runs as {} images, one after another", batch, batch));
+  } else {
+    batch = 1;
+  }
   OCTILE_ASSIGN_OR_RETURN(Program program, codegen::Compile(imported.graph, config, {name}));
-  return Compiled{std::move(program), std::move(imported.graph), std::move(imported.notes)};
+  return Compiled{std::move(program), std::move(imported.graph), std::move(imported.notes), batch};
 }
 
 Expected<std::vector<std::string>> DeviceList(const std::string& list) {

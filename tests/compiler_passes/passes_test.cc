@@ -219,6 +219,52 @@ TEST(FuseSteps, TheOtherOperandMustExistBefore) {
   EXPECT_EQ(groups[1].residual, 2);
 }
 
+TEST(SplitBatch, OneImageComputesItsPartOfTheBatch) {
+  std::mt19937 random(11);
+  GraphBuilder b;
+  const ir::TensorId x = b.Input("x");
+  const ir::TensorId conv = b.Step("conv", SmallConv(random), {x});
+  b.Output(b.Step("table", RandomTable(random), {conv}));
+  for (ir::TensorInfo& info : b.graph.tensors) info.shape[0] = 3;
+  ASSERT_TRUE(ir::Verify(b.graph));
+  int64_t batch = 0;
+  const std::optional<ir::Graph> single = SplitBatch(b.graph, batch);
+  ASSERT_TRUE(single);
+  ASSERT_EQ(batch, 3);
+  const auto inputs = RandomInputs(b.graph, 12);
+  const auto whole = reference::Evaluate(b.graph, inputs);
+  ASSERT_TRUE(whole);
+  const size_t bytes = inputs.at("x").bytes.size() / 3;
+  for (size_t image = 0; image < 3; ++image) {
+    Tensor one(DType::kS8, {1, 3, 4, 5});
+    std::copy_n(inputs.at("x").bytes.begin() + static_cast<std::ptrdiff_t>(image * bytes), bytes, one.bytes.begin());
+    const auto part = reference::Evaluate(*single, {{"x", one}});
+    ASSERT_TRUE(part) << part.error().message;
+    EXPECT_TRUE(std::equal(part->outputs[0].bytes.begin(), part->outputs[0].bytes.end(),
+                           whole->outputs[0].bytes.begin() + static_cast<std::ptrdiff_t>(image * bytes)));
+  }
+}
+
+TEST(SplitBatch, NotWhenImagesMayMeet) {
+  GraphBuilder b;
+  const ir::TensorId x = b.Input("x");
+  ir::Concat concat;
+  concat.axis = 0;
+  const ir::TensorId twice = b.Step("twice", concat, {x, x});
+  b.Output(twice);
+  b.graph.tensor(x).shape[0] = 2;
+  b.graph.tensor(twice).shape[0] = 4;
+  int64_t batch = 0;
+  EXPECT_FALSE(SplitBatch(b.graph, batch));
+
+  GraphBuilder s;
+  ir::Softmax softmax;
+  softmax.axis = 0;
+  s.Output(s.Step("softmax", softmax, {s.Input("x")}));
+  for (ir::TensorInfo& info : s.graph.tensors) info.shape[0] = 2;
+  EXPECT_FALSE(SplitBatch(s.graph, batch));
+}
+
 TEST(Pipeline, KeepsTheMeaningOfEveryShippedModel) {
   int models = 0;
   for (const auto& entry : std::filesystem::directory_iterator(OCTILE_MODELS)) {

@@ -4,6 +4,7 @@
 #include <yaml-cpp/yaml.h>
 
 #include <charconv>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <set>
@@ -240,8 +241,12 @@ Expected<Config> ParseConfig(std::string_view text, std::string_view name) {
 
 Expected<Config> LoadConfig(std::string_view name_or_path) {
   if (name_or_path.ends_with(".yml") || name_or_path.ends_with(".yaml")) {
-    std::ifstream file{std::string(name_or_path), std::ios::binary};
-    if (!file)
+    // A pipe would make the read wait for ever.
+    std::error_code error;
+    const bool regular = std::filesystem::is_regular_file(std::string(name_or_path), error);
+    std::ifstream file;
+    if (regular) file.open(std::string(name_or_path), std::ios::binary);
+    if (!regular || !file)
       return Fail(ErrorCode::kProgram,
                   fmt::format("cannot read configuration file '{}'", name_or_path));
     // A configuration is a few hundred bytes; a device or a disk image must not be read to its end.

@@ -118,8 +118,11 @@ json Report(const Program& program, const ir::Graph& graph, const Config& config
            {"reason", fmt::format("host copies between row-major and channel-blocked layout ({} bytes)", ElementCount(d.shape) * DTypeSize(d.dtype))}});
     }
   }
+  // Conversions at the edge of the model are neither on the device nor kept from it.
+  size_t host_steps = 0;
+  for (const PlanItem& item : program.plan) host_steps += item.kind == PlanKind::kHost ? item.steps.size() : 0;
   report["operators_on_device"] = device_steps.size();
-  report["operators"] = graph.steps.size();
+  report["operators"] = device_steps.size() + host_steps;
 
   report["devices"] = json::array();
   json wall = json::object();

@@ -4,6 +4,7 @@
 // The pipeline is data: DefaultPipeline() lists the passes in order; RunPasses verifies the graph after each of them.
 #pragma once
 
+#include <optional>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -33,6 +34,10 @@ Expected<bool> MergeTables(ir::Graph& graph);
 
 // Drops steps that no output needs.
 Expected<bool> DropDeadSteps(ir::Graph& graph);
+
+// The graph for one image of a model with a fixed batch: every first dimension of `batch` becomes 1. nullopt if there is no batch
+// above 1 in all (rank 4) inputs, or if any step could mix images. Not a pass: what it returns computes one image.
+std::optional<ir::Graph> SplitBatch(const ir::Graph& graph, int64_t& batch);
 
 std::span<const Pass> DefaultPipeline();
 Status RunPasses(ir::Graph& graph, std::span<const Pass> pipeline);

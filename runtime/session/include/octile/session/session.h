@@ -96,7 +96,7 @@ struct Accuracy {
 };
 Expected<Accuracy> CountCorrect(const std::map<std::string, Tensor>& outputs, const std::map<std::string, Tensor>& labels, int64_t images);
 
-// The JSON report (docs/report.md). Host facts and wall times are in the object "host"; everything else is deterministic.
+// The JSON report (docs/cli.md). Host facts and wall times are in the object "host"; everything else is deterministic.
 nlohmann::json Report(const Program& program, const ir::Graph& graph, const Config& config, const Options& options, const Result& result);
 // The same for people.
 std::string ReportText(const nlohmann::json& report, bool color);
