@@ -46,6 +46,7 @@ int main() {
   std::printf("second device: %s\n", std::string(CodeName(waited.error().code)).c_str());
   if (!stuck->Cancel(Deadline::After(10s))) return 1;
   std::printf("cancelled: %s\n", stuck->Poll() == JobState::kCancelled ? "yes" : "no");
-  std::printf("the job behind it: %s\n", behind->Wait(Deadline::After(10s)) ? "completed" : "failed");
+  std::printf("the job behind it: %s\n",
+              behind->Wait(Deadline::After(10s)) ? "completed" : "failed");
   return 0;
 }

@@ -1,4 +1,5 @@
-// Eight vectors from region 1 to region 2 through the activation buffer, written by hand. The compiler makes such programs from models.
+// Eight vectors from region 1 to region 2 through the activation buffer, written by hand. The
+// compiler makes such programs from models.
 #pragma once
 
 #include "octile/isa/isa.h"

@@ -1,4 +1,5 @@
-// A fault, its report, and what comes after it. The device answers the first read of the input with a bus error, on request.
+// A fault, its report, and what comes after it. The device answers the first read of the input with
+// a bus error, on request.
 #include <chrono>
 #include <cstdio>
 #include <string>
@@ -21,15 +22,17 @@ int main() {
   std::printf("outcome: %s\n", std::string(CodeName(outcome.error().code)).c_str());
   const auto fault = job->fault();
   if (!fault) return 1;
-  std::printf("%s at instruction %u, %llu bytes into the input\n", std::string(octile::isa::FaultName(fault->cause)).c_str(),
-              fault->instruction,
-              static_cast<unsigned long long>(fault->address - program->region(1)->device_address()));
+  std::printf(
+      "%s at instruction %u, %llu bytes into the input\n",
+      std::string(octile::isa::FaultName(fault->cause)).c_str(), fault->instruction,
+      static_cast<unsigned long long>(fault->address - program->region(1)->device_address()));
   // The core has been reset; outputs of the failed job cannot be taken for results.
   std::printf("output byte 0: 0x%02x\n", (*program->region(2)->Map())[0]);
 
   auto again = device->Submit(*program);
   std::printf("again: %s\n", again && again->Wait(Deadline::After(10s)) ? "completed" : "failed");
-  std::printf("reset with self-test: %s\n", device->Reset(Deadline::After(10s)) ? "passed" : "failed");
+  std::printf("reset with self-test: %s\n",
+              device->Reset(Deadline::After(10s)) ? "passed" : "failed");
 
   // A program that would leave its region is refused before it reaches the device.
   octile::Program bad = CopyEightVectors(device->capabilities().arch);

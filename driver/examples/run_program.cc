@@ -35,13 +35,17 @@ Result<void> Run() {
   bool same = true;
   for (size_t i = 0; i < output.size(); ++i) same &= output[i] == static_cast<uint8_t>(3 * i);
   const JobCounters counters = *job->counters();
-  std::printf("%s: %llu instructions, %llu bytes read, %llu bytes written\n", same ? "copied" : "wrong",
-              static_cast<unsigned long long>(counters.retired), static_cast<unsigned long long>(counters.bytes_act),
+  std::printf("%s: %llu instructions, %llu bytes read, %llu bytes written\n",
+              same ? "copied" : "wrong", static_cast<unsigned long long>(counters.retired),
+              static_cast<unsigned long long>(counters.bytes_act),
               static_cast<unsigned long long>(counters.bytes_written));
   const Observations trace = *job->observations();
-  std::printf("%llu cycles: load %llu to %llu, store %llu to %llu\n", static_cast<unsigned long long>(counters.cycles),
-              static_cast<unsigned long long>(trace.issue[0]), static_cast<unsigned long long>(trace.completion[0]),
-              static_cast<unsigned long long>(trace.issue[1]), static_cast<unsigned long long>(trace.completion[1]));
+  std::printf("%llu cycles: load %llu to %llu, store %llu to %llu\n",
+              static_cast<unsigned long long>(counters.cycles),
+              static_cast<unsigned long long>(trace.issue[0]),
+              static_cast<unsigned long long>(trace.completion[0]),
+              static_cast<unsigned long long>(trace.issue[1]),
+              static_cast<unsigned long long>(trace.completion[1]));
   return {};
 }
 

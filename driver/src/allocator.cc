@@ -7,7 +7,8 @@
 
 namespace octile::driver {
 
-Allocator::Allocator(uint64_t bytes) : free_bytes_(bytes / Buffer::kAlignment * Buffer::kAlignment) {
+Allocator::Allocator(uint64_t bytes)
+    : free_bytes_(bytes / Buffer::kAlignment * Buffer::kAlignment) {
   if (free_bytes_ > 0) free_.emplace(0, free_bytes_);
 }
 

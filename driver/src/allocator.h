@@ -6,7 +6,8 @@
 
 namespace octile::driver {
 
-// First-fit allocator over 0 .. bytes - 1 in units of Buffer::kAlignment; neighbouring free blocks are merged. Not thread-safe.
+// First-fit allocator over 0 .. bytes - 1 in units of Buffer::kAlignment; neighbouring free blocks
+// are merged. Not thread-safe.
 class Allocator {
  public:
   explicit Allocator(uint64_t bytes = 0);

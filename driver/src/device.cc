@@ -1,9 +1,9 @@
 #include "octile/driver/device.h"
 
+#include <fmt/format.h>
+
 #include <atomic>
 #include <cstring>
-
-#include <fmt/format.h>
 
 #include "octile/isa/registers.h"
 #include "src/device_impl.h"
@@ -212,9 +212,10 @@ Result<void> DeviceImpl::ReadCapabilities(Deadline deadline) {
   auto at = [&](uint32_t offset) { return r[(offset - regs::kId) / 4]; };
   auto i = [](uint32_t v) { return static_cast<int>(v); };
   if (at(regs::kId) != regs::kIdReset)
-    return Fail(Code::kIncompatible,
-                fmt::format("device '{}': ID register reads {:#010x}, not {:#010x}: not an Octile device",
-                            uri_, at(regs::kId), regs::kIdReset));
+    return Fail(
+        Code::kIncompatible,
+        fmt::format("device '{}': ID register reads {:#010x}, not {:#010x}: not an Octile device",
+                    uri_, at(regs::kId), regs::kIdReset));
   Capabilities& c = capabilities_;
   c.isa_version = at(regs::kIsaVersion);
   // Another minor version adds instructions; another major one changes them.
@@ -235,13 +236,15 @@ Result<void> DeviceImpl::ReadCapabilities(Deadline deadline) {
   c.arch.read_bursts = i(regs::kCap5ReadBursts.get(at(regs::kCap5)));
   c.arch.write_bursts = i(regs::kCap5WriteBursts.get(at(regs::kCap5)));
   if (auto valid = Validate(c.arch); !valid)
-    return Fail(Code::kIncompatible, fmt::format("device '{}': its capability registers make no sense: {}",
-                                                 uri_, valid.error().message));
-  if (c.arch_hash != ArchHash(c.arch))
     return Fail(Code::kIncompatible,
-                fmt::format("device '{}': architecture hash {:016x} does not belong to its capabilities "
-                            "({}: {:016x})",
-                            uri_, c.arch_hash, ArchText(c.arch), ArchHash(c.arch)));
+                fmt::format("device '{}': its capability registers make no sense: {}", uri_,
+                            valid.error().message));
+  if (c.arch_hash != ArchHash(c.arch))
+    return Fail(
+        Code::kIncompatible,
+        fmt::format("device '{}': architecture hash {:016x} does not belong to its capabilities "
+                    "({}: {:016x})",
+                    uri_, c.arch_hash, ArchText(c.arch), ArchHash(c.arch)));
   const TransportInfo& info = transport_->info();
   c.backend = info.backend;
   c.config = info.config;
@@ -287,9 +290,10 @@ Result<Buffer> DeviceImpl::Allocate(uint64_t bytes) {
     const std::lock_guard lock(allocator_mutex_);
     const auto offset = allocator_.Allocate(bytes);
     if (!offset)
-      return Fail(Code::kOutOfMemory,
-                  fmt::format("device '{}': no room for {} bytes; {} are free, the largest piece has {}",
-                              uri_, bytes, allocator_.free_bytes(), allocator_.largest_free()));
+      return Fail(
+          Code::kOutOfMemory,
+          fmt::format("device '{}': no room for {} bytes; {} are free, the largest piece has {}",
+                      uri_, bytes, allocator_.free_bytes(), allocator_.largest_free()));
     impl->offset = *offset;
   }
   impl->bytes = bytes;
@@ -320,8 +324,8 @@ Result<Job> DeviceImpl::Submit(const ProgramHandle& program, const SubmitOptions
   if (program.impl_ == nullptr) return Fail(Code::kStale, "the program handle is empty");
   ProgramHandle::Impl& p = *program.impl_;
   if (p.device.get() != this)
-    return Fail(Code::kInvalidArgument, fmt::format("the program was loaded on '{}', not on '{}'",
-                                                    p.device->uri(), uri_));
+    return Fail(Code::kInvalidArgument,
+                fmt::format("the program was loaded on '{}', not on '{}'", p.device->uri(), uri_));
   auto job = std::make_shared<Job::Impl>();
   job->device = shared_from_this();
   job->options = options;
@@ -331,9 +335,9 @@ Result<Job> DeviceImpl::Submit(const ProgramHandle& program, const SubmitOptions
                                                     options.first, p.instructions));
   job->count = options.count == 0 ? p.instructions - options.first : options.count;
   if (job->count > p.instructions - options.first)
-    return Fail(Code::kInvalidArgument, fmt::format("instructions {}..{} of a program of {}", options.first,
-                                                    uint64_t{options.first} + job->count - 1,
-                                                    p.instructions));
+    return Fail(Code::kInvalidArgument,
+                fmt::format("instructions {}..{} of a program of {}", options.first,
+                            uint64_t{options.first} + job->count - 1, p.instructions));
   // Only what was verified may run: an item of the plan, or the whole of a program without one.
   bool verified = p.plan.empty() && job->first == 0 && job->count == p.instructions;
   for (const PlanItem& item : p.plan)
@@ -351,8 +355,8 @@ Result<Job> DeviceImpl::Submit(const ProgramHandle& program, const SubmitOptions
   }
   for (size_t r = 0; r < p.regions.size(); ++r) {
     const Region& region = p.regions[r];
-    job->windows.push_back({job->buffers[r].device_address(), region.size, region.read,
-                            region.write, region.execute});
+    job->windows.push_back(
+        {job->buffers[r].device_address(), region.size, region.read, region.write, region.execute});
     if (region.kind == RegionKind::kOutputs) job->outputs.push_back(job->buffers[r]);
   }
   Job handle;
@@ -405,14 +409,16 @@ Result<void> DeviceImpl::Reset(Deadline deadline) {
 Result<void> DeviceImpl::Close(Deadline deadline, bool drain) {
   Result<void> result;
   std::unique_lock closing(close_mutex_, std::defer_lock);
-  // A callback on the worker thread may close while another thread waits in here for that thread's end.
+  // A callback on the worker thread may close while another thread waits in here for that thread's
+  // end.
   if (std::this_thread::get_id() != worker_id_.load()) closing.lock();
   {
     std::unique_lock lock(mutex_);
     if (state_ == DeviceState::kClosed && !worker_.joinable()) return {};
     const bool inside = !closing.owns_lock();
-    if (drain && !inside && !changed_.wait_until(lock, deadline.when(),
-                                      [&] { return queue_.empty() && running_ == nullptr; }))
+    if (drain && !inside && !changed_.wait_until(lock, deadline.when(), [&] {
+          return queue_.empty() && running_ == nullptr;
+        }))
       result = Fail(Code::kTimeout,
                     fmt::format("device '{}': jobs were still running; closed nevertheless", uri_));
     state_ = DeviceState::kClosed;

@@ -1,4 +1,5 @@
-// What Device, Buffer, ProgramHandle and Job have in common: the transport, the allocator, and the thread that runs jobs in order.
+// What Device, Buffer, ProgramHandle and Job have in common: the transport, the allocator, and the
+// thread that runs jobs in order.
 #pragma once
 
 #include <atomic>

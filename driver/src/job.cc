@@ -1,10 +1,10 @@
 // Running jobs: the thread behind a device, and Job.
 #include "octile/driver/job.h"
 
+#include <fmt/format.h>
+
 #include <atomic>
 #include <cstring>
-
-#include <fmt/format.h>
 
 #include "octile/isa/registers.h"
 #include "src/device_impl.h"
@@ -51,8 +51,8 @@ Result<JobCounters> Job::counters() const {
   if (impl_ == nullptr) return EmptyJob();
   const std::lock_guard lock(impl_->device->mutex());
   if (!impl_->have_counters)
-    return Fail(Code::kInvalidArgument, fmt::format("job {} has no counters: it has not ended by itself",
-                                                    impl_->id));
+    return Fail(Code::kInvalidArgument,
+                fmt::format("job {} has no counters: it has not ended by itself", impl_->id));
   return impl_->counters;
 }
 
@@ -66,9 +66,10 @@ Result<Observations> Job::observations() const {
   if (impl_ == nullptr) return EmptyJob();
   const std::lock_guard lock(impl_->device->mutex());
   if (!impl_->observations)
-    return Fail(Code::kInvalidArgument,
-                fmt::format("job {} has no observations: not asked for, or it has not ended by itself",
-                            impl_->id));
+    return Fail(
+        Code::kInvalidArgument,
+        fmt::format("job {} has no observations: not asked for, or it has not ended by itself",
+                    impl_->id));
   return *impl_->observations;
 }
 
@@ -107,7 +108,8 @@ Result<void> DeviceImpl::Cancel(const std::shared_ptr<Job::Impl>& job, Deadline 
   transport_->Wake();
   std::unique_lock lock(mutex_);
   if (!changed_.wait_until(lock, deadline.when(), [&] { return Ended(job->state); }))
-    return Fail(Code::kTimeout, fmt::format("device '{}': job {} is not cancelled yet", uri_, job->id));
+    return Fail(Code::kTimeout,
+                fmt::format("device '{}': job {} is not cancelled yet", uri_, job->id));
   return {};
 }
 
@@ -125,7 +127,8 @@ void DeviceImpl::EndJob(const std::shared_ptr<Job::Impl>& job, JobState state,
                         std::optional<Error> error) {
   if (state != JobState::kCompleted)
     for (const Buffer& buffer : job->outputs)
-      std::memset(memory_.data() + (buffer.device_address() - memory_base()), kPoison, buffer.bytes());
+      std::memset(memory_.data() + (buffer.device_address() - memory_base()), kPoison,
+                  buffer.bytes());
   // What the device wrote before it said so is visible to whoever sees the job ended.
   std::atomic_thread_fence(std::memory_order_acquire);
   std::function<void()> on_end;
@@ -169,7 +172,8 @@ void DeviceImpl::Work() {
              Error{Code::kCancelled, fmt::format("job {} was cancelled: the device was {}", d->id,
                                                  stop ? "closed" : "reset")});
     if (reset != nullptr) {
-      Result<void> result = stop ? Fail(Code::kStale, "the device was closed") : RunReset(reset->deadline);
+      Result<void> result =
+          stop ? Fail(Code::kStale, "the device was closed") : RunReset(reset->deadline);
       if (!stop) {
         if (result) {
           SetState(DeviceState::kReady);
@@ -203,9 +207,10 @@ Result<void> DeviceImpl::AcquireCore(const Job::Impl* job) {
 // The whole life of a job on the device.
 void DeviceImpl::RunJob(const std::shared_ptr<Job::Impl>& job) {
   if (state() != DeviceState::kReady) {
-    EndJob(job, JobState::kFailed,
-           Error{state() == DeviceState::kLost ? Code::kDeviceLost : Code::kNeedsReset,
-                 fmt::format("job {} did not run: an earlier one left the device unusable", job->id)});
+    EndJob(
+        job, JobState::kFailed,
+        Error{state() == DeviceState::kLost ? Code::kDeviceLost : Code::kNeedsReset,
+              fmt::format("job {} did not run: an earlier one left the device unusable", job->id)});
     return;
   }
   if (auto acquired = AcquireCore(job.get()); !acquired) {
@@ -223,24 +228,26 @@ void DeviceImpl::RunJob(const std::shared_ptr<Job::Impl>& job) {
   std::optional<Error> error;
   if (!outcome) {
     error = outcome.error();
-    // A timeout here is a register access without an answer: after it nothing is known about the device.
+    // A timeout here is a register access without an answer: after it nothing is known about the
+    // device.
     if (error->code == Code::kTimeout)
-      error = Error{Code::kDeviceLost,
-                    fmt::format("device '{}' did not answer within {} ms", uri_,
-                                options_.answer_timeout.count())};
+      error = Error{Code::kDeviceLost, fmt::format("device '{}' did not answer within {} ms", uri_,
+                                                   options_.answer_timeout.count())};
     state = error->code == Code::kCancelled ? JobState::kCancelled : JobState::kFailed;
     NoteFailure(*error);
   } else if (job->fault) {
     state = JobState::kFaulted;
     const FaultReport& f = *job->fault;
-    error = Error{Code::kFault,
-                  fmt::format("device '{}': job {} ended with fault {} at instruction {}, address {:#x}",
-                              uri_, job->id, isa::FaultName(f.cause), f.instruction, f.address)};
+    error = Error{
+        Code::kFault,
+        fmt::format("device '{}': job {} ended with fault {} at instruction {}, address {:#x}",
+                    uri_, job->id, isa::FaultName(f.cause), f.instruction, f.address)};
   }
   // After a fault the core wants a soft reset; after a cancellation it still runs.
   if (state == JobState::kFaulted || state == JobState::kCancelled) {
     if (auto reset = SoftReset(Answer()); !reset) {
-      SetState(reset.error().code == Code::kDeviceLost ? DeviceState::kLost : DeviceState::kNeedsReset);
+      SetState(reset.error().code == Code::kDeviceLost ? DeviceState::kLost
+                                                       : DeviceState::kNeedsReset);
     }
   }
   if (auto released = transport_->Release(Answer()); !released && !Stopping())
@@ -276,8 +283,8 @@ Result<void> DeviceImpl::StartJob(Job::Impl& job) {
   return {};
 }
 
-// Until STATUS says done or faulted. The interrupt only says when to look; STATUS decides, so that lost, late, spurious and doubled
-// interrupts all come out right.
+// Until STATUS says done or faulted. The interrupt only says when to look; STATUS decides, so that
+// lost, late, spurious and doubled interrupts all come out right.
 Result<void> DeviceImpl::AwaitEnd(Job::Impl& job) {
   auto poll = kFirstPoll;
   uint64_t progress = 0;
@@ -289,31 +296,34 @@ Result<void> DeviceImpl::AwaitEnd(Job::Impl& job) {
     const auto status = transport_->Read(regs::kStatus, Answer());
     if (!status) return tl::unexpected(status.error());
     if (regs::kStatusDone.get(*status) != 0 || regs::kStatusFaulted.get(*status) != 0) {
-      return transport_->Write(regs::kIrqStatus,
-                               regs::kIrqStatusDone.mask() | regs::kIrqStatusFault.mask(), Answer());
+      return transport_->Write(
+          regs::kIrqStatus, regs::kIrqStatusDone.mask() | regs::kIrqStatusFault.mask(), Answer());
     }
     if (regs::kStatusRunning.get(*status) == 0)
-      return Fail(Code::kHang, fmt::format("device '{}': job {} vanished, STATUS is {:#x}", uri_, job.id,
-                                           *status));
+      return Fail(Code::kHang, fmt::format("device '{}': job {} vanished, STATUS is {:#x}", uri_,
+                                           job.id, *status));
     if (*interrupt) continue;
     poll = std::min(poll * 2, kLastPoll);
-    if (auto taken = transport_->Write(regs::kSnapshot, regs::kSnapshotTake.mask(), Answer()); !taken)
+    if (auto taken = transport_->Write(regs::kSnapshot, regs::kSnapshotTake.mask(), Answer());
+        !taken)
       return taken;
     std::array<uint32_t, 2> cycles, retired;
     if (auto read = transport_->ReadBlock(regs::kCyclesLo, cycles, Answer()); !read) return read;
     if (auto read = transport_->ReadBlock(regs::kRetiredLo, retired, Answer()); !read) return read;
     // Of an untimed device the cycles stand still, but not the instructions.
-    const uint64_t now = (uint64_t{cycles[1]} << 32 | cycles[0]) + (uint64_t{retired[1]} << 32 | retired[0]);
+    const uint64_t now =
+        (uint64_t{cycles[1]} << 32 | cycles[0]) + (uint64_t{retired[1]} << 32 | retired[0]);
     const auto time = Deadline::Clock::now();
     if (now != progress) {
       progress = now;
       progressed = time;
     } else if (time - progressed >= job.options.hang_timeout) {
-      return Fail(Code::kHang,
-                  fmt::format("device '{}': job {} made no progress for {} ms, at cycle {}; the device "
-                              "needs a reset",
-                              uri_, job.id, job.options.hang_timeout.count(),
-                              uint64_t{cycles[1]} << 32 | cycles[0]));
+      return Fail(
+          Code::kHang,
+          fmt::format("device '{}': job {} made no progress for {} ms, at cycle {}; the device "
+                      "needs a reset",
+                      uri_, job.id, job.options.hang_timeout.count(),
+                      uint64_t{cycles[1]} << 32 | cycles[0]));
     }
   }
 }

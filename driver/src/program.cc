@@ -1,9 +1,8 @@
-#include "octile/driver/program_handle.h"
+#include <fmt/format.h>
 
 #include <cstring>
 
-#include <fmt/format.h>
-
+#include "octile/driver/program_handle.h"
 #include "octile/program/verifier.h"
 #include "src/device_impl.h"
 
@@ -41,8 +40,8 @@ Result<void> ProgramHandle::Bind(int index, const Buffer& buffer) const {
   const Region& region = impl_->regions[static_cast<size_t>(index)];
   if (region.execute)
     return Fail(Code::kInvalidArgument,
-                fmt::format("region {} '{}' holds verified instructions and keeps its buffer", index,
-                            region.name));
+                fmt::format("region {} '{}' holds verified instructions and keeps its buffer",
+                            index, region.name));
   auto map = buffer.Map();
   if (!map) return tl::unexpected(map.error());
   const std::span<uint8_t> memory = impl_->device->memory();
@@ -51,11 +50,13 @@ Result<void> ProgramHandle::Bind(int index, const Buffer& buffer) const {
                 fmt::format("region {} '{}': the buffer belongs to another device than '{}'", index,
                             region.name, impl_->device->uri()));
   if (buffer.device_address() % 256 != 0)
-    return Fail(Code::kInvalidArgument, fmt::format("region {} '{}': the buffer is not aligned to 256 bytes",
-                                                    index, region.name));
+    return Fail(
+        Code::kInvalidArgument,
+        fmt::format("region {} '{}': the buffer is not aligned to 256 bytes", index, region.name));
   if (buffer.bytes() < region.size)
-    return Fail(Code::kInvalidArgument, fmt::format("region {} '{}' has {} bytes, the buffer only {}", index,
-                                                    region.name, region.size, buffer.bytes()));
+    return Fail(Code::kInvalidArgument,
+                fmt::format("region {} '{}' has {} bytes, the buffer only {}", index, region.name,
+                            region.size, buffer.bytes()));
   const std::lock_guard lock(impl_->mutex);
   impl_->buffers[static_cast<size_t>(index)] = buffer;
   return {};
@@ -76,7 +77,8 @@ Result<ProgramHandle> DeviceImpl::Load(const Program& program, const LoadOptions
     if (!buffer)
       return Fail(buffer.error().code,
                   fmt::format("region {} '{}': {}", r, region.name, buffer.error().message));
-    if (auto written = buffer->Write(0, region.data); !written) return tl::unexpected(written.error());
+    if (auto written = buffer->Write(0, region.data); !written)
+      return tl::unexpected(written.error());
     if (region.kind == RegionKind::kProgram) {
       impl->code_region = static_cast<int>(r);
       const auto* bytes = reinterpret_cast<const uint8_t*>(program.instructions.data());
@@ -106,10 +108,11 @@ Result<void> CheckProgram(const Program& program, const Capabilities& capabiliti
                             program.isa_version >> 16, program.isa_version & 0xffff,
                             capabilities.isa_version >> 16, capabilities.isa_version & 0xffff));
   if (program.arch_hash() != capabilities.arch_hash)
-    return Fail(Code::kIncompatible,
-                fmt::format("the program is for architecture {:016x} ({}), the device is {:016x} ({})",
-                            program.arch_hash(), ArchText(program.arch), capabilities.arch_hash,
-                            ArchText(capabilities.arch)));
+    return Fail(
+        Code::kIncompatible,
+        fmt::format("the program is for architecture {:016x} ({}), the device is {:016x} ({})",
+                    program.arch_hash(), ArchText(program.arch), capabilities.arch_hash,
+                    ArchText(capabilities.arch)));
   if (auto valid = ValidateProgram(program); !valid)
     return Fail(Code::kProgramRejected, valid.error().message);
   int code_regions = 0;
@@ -117,9 +120,10 @@ Result<void> CheckProgram(const Program& program, const Capabilities& capabiliti
     if (region.kind != RegionKind::kProgram) continue;
     ++code_regions;
     if (region.write || !region.execute)
-      return Fail(Code::kProgramRejected,
-                  fmt::format("region '{}' holds instructions and must be executable and not writable",
-                              region.name));
+      return Fail(
+          Code::kProgramRejected,
+          fmt::format("region '{}' holds instructions and must be executable and not writable",
+                      region.name));
     if (region.size < program.instructions.size() * sizeof(isa::Instruction))
       return Fail(Code::kProgramRejected,
                   fmt::format("region '{}' of {} bytes does not hold {} instructions", region.name,
@@ -128,7 +132,8 @@ Result<void> CheckProgram(const Program& program, const Capabilities& capabiliti
   if (code_regions != 1)
     return Fail(Code::kProgramRejected,
                 fmt::format("the program has {} regions with instructions, not one", code_regions));
-  if (program.instructions.empty()) return Fail(Code::kProgramRejected, "the program has no instructions");
+  if (program.instructions.empty())
+    return Fail(Code::kProgramRejected, "the program has no instructions");
   if (!verify) return {};
   // A program without a plan is one job.
   const Status valid = program.plan.empty()

@@ -1,8 +1,8 @@
 // Reset, and the proof that it worked: a job that moves a pattern through the activation buffer.
+#include <fmt/format.h>
+
 #include <cstring>
 #include <thread>
-
-#include <fmt/format.h>
 
 #include "octile/isa/registers.h"
 #include "src/device_impl.h"
@@ -26,8 +26,9 @@ Result<void> DeviceImpl::SoftReset(Deadline deadline) {
     if (!status) return tl::unexpected(status.error());
     if (regs::kStatusIdle.get(*status) != 0) break;
     if (deadline.passed())
-      return Fail(Code::kTimeout,
-                  fmt::format("device '{}': soft reset does not end, STATUS is {:#x}", uri_, *status));
+      return Fail(
+          Code::kTimeout,
+          fmt::format("device '{}': soft reset does not end, STATUS is {:#x}", uri_, *status));
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
   return {};
@@ -37,7 +38,8 @@ Result<void> DeviceImpl::CheckIdentity(Deadline deadline) {
   std::array<uint32_t, 4> r;
   if (auto read = transport_->ReadBlock(regs::kId, r, deadline); !read) return read;
   const uint64_t hash = uint64_t{r[3]} << 32 | r[2];
-  if (r[0] != regs::kIdReset || r[1] != capabilities_.isa_version || hash != capabilities_.arch_hash)
+  if (r[0] != regs::kIdReset || r[1] != capabilities_.isa_version ||
+      hash != capabilities_.arch_hash)
     return Fail(Code::kNeedsReset,
                 fmt::format("device '{}' identifies itself differently after the reset", uri_));
   return {};
@@ -68,12 +70,12 @@ Result<void> DeviceImpl::SelfTest(Deadline deadline) {
   job.windows = {{base, sizeof(code), false, false, true},
                  {base + kSource, kBeats * n, true, false, false},
                  {base + kTarget, kBeats * n, false, true, false}};
-  job.options.hang_timeout =
-      std::chrono::duration_cast<std::chrono::milliseconds>(deadline.left());
+  job.options.hang_timeout = std::chrono::duration_cast<std::chrono::milliseconds>(deadline.left());
   if (auto started = StartJob(job); !started) return started;
   // AwaitEnd without its reaction to cancellations: this is the reset itself.
   while (true) {
-    const auto interrupt = transport_->WaitInterrupt(deadline.AtMost(std::chrono::milliseconds(250)));
+    const auto interrupt =
+        transport_->WaitInterrupt(deadline.AtMost(std::chrono::milliseconds(250)));
     if (!interrupt) return tl::unexpected(interrupt.error());
     const auto status = transport_->Read(regs::kStatus, deadline);
     if (!status) return tl::unexpected(status.error());
@@ -81,8 +83,9 @@ Result<void> DeviceImpl::SelfTest(Deadline deadline) {
     if (regs::kStatusFaulted.get(*status) != 0) {
       const auto cause = transport_->Read(regs::kFaultCause, deadline);
       if (!cause) return tl::unexpected(cause.error());
-      return Fail(Code::kNeedsReset, fmt::format("device '{}': the self-test after the reset ended with fault {}",
-                                                 uri_, isa::FaultName(static_cast<isa::Fault>(*cause))));
+      return Fail(Code::kNeedsReset,
+                  fmt::format("device '{}': the self-test after the reset ended with fault {}",
+                              uri_, isa::FaultName(static_cast<isa::Fault>(*cause))));
     }
     if (deadline.passed())
       return Fail(Code::kTimeout,
@@ -96,17 +99,19 @@ Result<void> DeviceImpl::SelfTest(Deadline deadline) {
   if (!counters) return tl::unexpected(counters.error());
   if (std::memcmp(page + kSource, page + kTarget, kBeats * n) != 0)
     return Fail(Code::kNeedsReset,
-                fmt::format("device '{}': the self-test after the reset moved {} bytes wrongly", uri_,
-                            kBeats * n));
+                fmt::format("device '{}': the self-test after the reset moved {} bytes wrongly",
+                            uri_, kBeats * n));
   if (counters->retired != 2)
-    return Fail(Code::kNeedsReset,
-                fmt::format("device '{}': the self-test after the reset retired {} instructions, not 2",
-                            uri_, counters->retired));
+    return Fail(
+        Code::kNeedsReset,
+        fmt::format("device '{}': the self-test after the reset retired {} instructions, not 2",
+                    uri_, counters->retired));
   return {};
 }
 
 Result<void> DeviceImpl::RunReset(Deadline deadline) {
-  Result<void> acquired = Fail(Code::kTimeout, fmt::format("device '{}': no time for a reset", uri_));
+  Result<void> acquired =
+      Fail(Code::kTimeout, fmt::format("device '{}': no time for a reset", uri_));
   while (!deadline.passed() && !Stopping()) {
     acquired = transport_->Acquire(deadline.AtMost(std::chrono::seconds(1)));
     if (acquired || acquired.error().code != Code::kTimeout) break;

@@ -1,15 +1,15 @@
 #include "transport/channel.h"
 
-#include <cerrno>
-#include <cstring>
-#include <utility>
-
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <poll.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <utility>
 
 namespace octile::driver {
 namespace {
@@ -31,8 +31,8 @@ tl::unexpected<Error> Lost(std::string_view what) {
 // 1: ready, 0: deadline, -1: error.
 int PollFor(int fd, short events, Deadline deadline) {
   while (true) {
-    const auto left =
-        std::chrono::duration_cast<std::chrono::milliseconds>(deadline.left() + std::chrono::microseconds(999));
+    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
+        deadline.left() + std::chrono::microseconds(999));
     pollfd p{fd, events, 0};
     const int n = poll(&p, 1, static_cast<int>(std::min<int64_t>(left.count(), 1'000'000)));
     if (n > 0) return 1;
@@ -122,14 +122,16 @@ Result<std::optional<Message>> Channel::Receive(Deadline deadline) {
     message.type = static_cast<MessageType>(head.type);
     message.number = head.number;
     std::memcpy(message.args, head.args, sizeof(head.args));
-    message.data.assign(buffer.begin(), buffer.begin() + (bytes - static_cast<ssize_t>(sizeof(head))));
+    message.data.assign(buffer.begin(),
+                        buffer.begin() + (bytes - static_cast<ssize_t>(sizeof(head))));
     return std::optional<Message>(std::move(message));
   }
 }
 
 Result<int> MakeSharedMemory(std::string_view name, uint64_t bytes) {
   const int fd = memfd_create(std::string(name).c_str(), MFD_CLOEXEC | MFD_ALLOW_SEALING);
-  if (fd < 0) return Fail(Code::kUnavailable, fmt::format("memfd_create: {}", std::strerror(errno)));
+  if (fd < 0)
+    return Fail(Code::kUnavailable, fmt::format("memfd_create: {}", std::strerror(errno)));
   // Nobody can shrink it under the other side's feet.
   if (ftruncate(fd, static_cast<off_t>(bytes)) != 0 ||
       fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0) {

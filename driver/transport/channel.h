@@ -1,7 +1,9 @@
-// The protocol between driver and device process: messages over a local SOCK_SEQPACKET socket, file descriptors beside them.
+// The protocol between driver and device process: messages over a local SOCK_SEQPACKET socket, file
+// descriptors beside them.
 //
-// The client sends requests, each with a number of its own; the server answers every request with one kReply that carries the number.
-// kInterrupt comes at any time. A request may be answered late or never: the client has forgotten it by then.
+// The client sends requests, each with a number of its own; the server answers every request with
+// one kReply that carries the number. kInterrupt comes at any time. A request may be answered late
+// or never: the client has forgotten it by then.
 #pragma once
 
 #include <cstdint>
@@ -20,12 +22,13 @@ inline constexpr uint32_t kProtocolMagic = 0x4c54434f;
 inline constexpr uint32_t kProtocolVersion = 1;
 
 enum class MessageType : uint32_t {
-  // args: protocol version; the reply is a Welcome (text), and carries the client's memory as a file descriptor.
+  // args: protocol version; the reply is a Welcome (text), and carries the client's memory as a
+  // file descriptor.
   // Any protocol version can send and answer this one.
   kHello = 1,
-  kRead,              // args: offset, count <= kMaxBlock; reply: values as 32-bit words in data
-  kWrite,             // args: offset, value
-  kAcquire,           // answered when the core is free
+  kRead,     // args: offset, count <= kMaxBlock; reply: values as 32-bit words in data
+  kWrite,    // args: offset, value
+  kAcquire,  // answered when the core is free
   kCancelAcquire,
   kRelease,
   kSetRegions,        // data: WireRegion...
@@ -68,7 +71,8 @@ struct Message {
   int fd = -1;  // a received one belongs to the receiver
 };
 
-// One end of the socket. Send and Receive may be called from different threads, each from one at a time.
+// One end of the socket. Send and Receive may be called from different threads, each from one at a
+// time.
 class Channel {
  public:
   Channel() = default;

@@ -1,10 +1,10 @@
 #include "transport/mock.h"
 
-#include <cstring>
-#include <thread>
-
 #include <fmt/format.h>
 #include <sys/mman.h>
+
+#include <cstring>
+#include <thread>
 
 #include "octile/isa/registers.h"
 
@@ -42,11 +42,10 @@ Result<MockBehavior> ParseBehavior(const Uri& uri, uint64_t* memory_bytes) {
     } else if (key == "irq" && value == "lost") {
       behavior.lose_interrupt = true;
     } else {
-      return Fail(
-          Code::kInvalidArgument,
-          fmt::format("device '{}': the mock has no option '{}={}'; it has memory, job_ms, "
-                      "cycles, fault, end=never, irq=lost",
-                      uri.text, key, value));
+      return Fail(Code::kInvalidArgument,
+                  fmt::format("device '{}': the mock has no option '{}={}'; it has memory, job_ms, "
+                              "cycles, fault, end=never, irq=lost",
+                              uri.text, key, value));
     }
     if (!n) return tl::unexpected(n.error());
   }
@@ -112,8 +111,8 @@ Result<void> MockTransport::Enter(std::unique_lock<std::mutex>& lock, Deadline d
     // Like a real answer that does not come in time; in slices, because Close must not be held up.
     while (!deadline.passed() && !dead_) {
       lock.unlock();
-      std::this_thread::sleep_for(std::min<std::chrono::nanoseconds>(deadline.left(),
-                                                                    std::chrono::milliseconds(5)));
+      std::this_thread::sleep_for(
+          std::min<std::chrono::nanoseconds>(deadline.left(), std::chrono::milliseconds(5)));
       lock.lock();
     }
     return Fail(Code::kTimeout, "the mock device did not answer in time");
@@ -200,8 +199,7 @@ void MockTransport::Finish() {
   } else {
     RunTransfers();
   }
-  registers_[regs::kStatus] =
-      faulted ? regs::kStatusFaulted.mask() : regs::kStatusDone.mask();
+  registers_[regs::kStatus] = faulted ? regs::kStatusFaulted.mask() : regs::kStatusDone.mask();
   const uint32_t event = faulted ? regs::kIrqStatusFault.mask() : regs::kIrqStatusDone.mask();
   registers_[regs::kIrqStatus] |= event;
   if ((registers_[regs::kIrqEnable] & event) != 0 && !behavior_.lose_interrupt) {

@@ -1,5 +1,6 @@
-// A device made of its register file alone: it keeps the register map's rules, runs loads and stores, and misbehaves on request. For tests
-// of the driver and of whatever is above it; it computes nothing.
+// A device made of its register file alone: it keeps the register map's rules, runs loads and
+// stores, and misbehaves on request. For tests of the driver and of whatever is above it; it
+// computes nothing.
 #pragma once
 
 #include <chrono>
@@ -19,29 +20,30 @@ namespace octile::driver {
 // How jobs go.
 struct MockBehavior {
   std::chrono::milliseconds job_time{0};
-  uint64_t cycles = 1000;                  // what CYCLES shows; every queue is idle in all of them
-  isa::Fault fault = isa::Fault::kNone;    // the outcome, with the three values that follow
+  uint64_t cycles = 1000;                // what CYCLES shows; every queue is idle in all of them
+  isa::Fault fault = isa::Fault::kNone;  // the outcome, with the three values that follow
   uint32_t fault_instruction = 0;
   uint32_t fault_instruction2 = 0;
   uint64_t fault_address = 0;
-  bool never_ends = false;                 // CYCLES stands still, too
-  bool progresses = false;                 // with never_ends: CYCLES grows
+  bool never_ends = false;  // CYCLES stands still, too
+  bool progresses = false;  // with never_ends: CYCLES grows
   bool lose_interrupt = false;
-  int spurious_interrupts = 0;             // before the end
+  int spurious_interrupts = 0;  // before the end
   bool duplicate_interrupt = false;
   std::chrono::milliseconds interrupt_delay{0};
   std::chrono::milliseconds answer_delay{0};
-  bool reset_stuck = false;                // STATUS stays resetting
-  bool broken_store = false;               // STA writes wrong bytes
-  bool die_at_start = false;               // no answer from CONTROL.start on
-  bool stop_answering_at_start = false;    // every later access runs into its deadline
-  int fail_access = -1;                    // the access with this number (from 0) fails with kDeviceLost
+  bool reset_stuck = false;              // STATUS stays resetting
+  bool broken_store = false;             // STA writes wrong bytes
+  bool die_at_start = false;             // no answer from CONTROL.start on
+  bool stop_answering_at_start = false;  // every later access runs into its deadline
+  int fail_access = -1;  // the access with this number (from 0) fails with kDeviceLost
 };
 
 class MockTransport : public Transport {
  public:
   struct Access {
-    char kind;  // 'R' read, 'W' write, 'A' acquire, 'L' release, 'S' regions, 'I' interrupt delivered
+    char kind;  // 'R' read, 'W' write, 'A' acquire, 'L' release, 'S' regions, 'I' interrupt
+                // delivered
     uint32_t offset = 0;
     uint32_t value = 0;
 

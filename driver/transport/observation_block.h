@@ -1,5 +1,6 @@
-// The one buffer in which a device hands over what it observed of a job: a header, the issue and completion cycles, counters by layer, a table of
-// results, and their addresses and data. All numbers are 64-bit little-endian unless stated.
+// The one buffer in which a device hands over what it observed of a job: a header, the issue and
+// completion cycles, counters by layer, a table of results, and their addresses and data. All
+// numbers are 64-bit little-endian unless stated.
 #pragma once
 
 #include <array>
@@ -70,8 +71,8 @@ class ObservationBuilder {
   uint64_t vectors_ = 0;
 };
 
-// Reads a block; instruction numbers get first_instruction added. The bytes are checked, not trusted: kDeviceLost when they are not
-// a block.
+// Reads a block; instruction numbers get first_instruction added. The bytes are checked, not
+// trusted: kDeviceLost when they are not a block.
 Result<Observations> ParseObservations(std::shared_ptr<const void> storage,
                                        std::span<const uint8_t> bytes, uint32_t first_instruction);
 

@@ -1,14 +1,5 @@
 #include "transport/process.h"
 
-#include <algorithm>
-#include <cerrno>
-#include <csignal>
-#include <cstdlib>
-#include <cstring>
-#include <filesystem>
-#include <mutex>
-#include <thread>
-
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -18,6 +9,15 @@
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <csignal>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <mutex>
+#include <thread>
 
 #include "octile/program/config.h"
 #include "transport/remote.h"
@@ -46,7 +46,8 @@ class ChildProcess : public DeviceProcess {
     if (!Reap(deadline)) {
       text = "it closed the connection";
     } else if (WIFSIGNALED(status_)) {
-      text = fmt::format("the process died of signal {} ({})", WTERMSIG(status_), strsignal(WTERMSIG(status_)));
+      text = fmt::format("the process died of signal {} ({})", WTERMSIG(status_),
+                         strsignal(WTERMSIG(status_)));
     } else if (reaped_by_others_) {
       text = "the process ended";
     } else {
@@ -106,7 +107,8 @@ class ChildProcess : public DeviceProcess {
   bool reaped_by_others_ = false;
 };
 
-Result<std::unique_ptr<Transport>> Spawn(const std::string& program, std::vector<std::string> arguments,
+Result<std::unique_ptr<Transport>> Spawn(const std::string& program,
+                                         std::vector<std::string> arguments,
                                          const std::string& name, Deadline deadline) {
   int sockets[2];
   if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) != 0)
@@ -114,7 +116,8 @@ Result<std::unique_ptr<Transport>> Spawn(const std::string& program, std::vector
   Channel ours(sockets[0]);
   Channel theirs(sockets[1]);
   const int output = memfd_create("octile-device-output", MFD_CLOEXEC);
-  if (output < 0) return Fail(Code::kUnavailable, fmt::format("memfd_create: {}", std::strerror(errno)));
+  if (output < 0)
+    return Fail(Code::kUnavailable, fmt::format("memfd_create: {}", std::strerror(errno)));
 
   std::vector<char*> argv;
   arguments.insert(arguments.begin(), program);
@@ -149,7 +152,8 @@ Result<std::unique_ptr<Transport>> Spawn(const std::string& program, std::vector
   close(high_output);
   if (error != 0) {
     close(output);
-    return Fail(Code::kUnavailable, fmt::format("cannot start '{}': {}", program, std::strerror(error)));
+    return Fail(Code::kUnavailable,
+                fmt::format("cannot start '{}': {}", program, std::strerror(error)));
   }
   auto process = std::make_unique<ChildProcess>(pid, output, name);
   { const Channel closed(std::move(theirs)); }
@@ -173,7 +177,8 @@ std::string ConfigText(const Config& config) {
     }
     return out;
   };
-  return "arch: {" + flow(ArchText(config.arch)) + "}\nplatform: {" + flow(PlatformText(config.platform)) + "}\n";
+  return "arch: {" + flow(ArchText(config.arch)) + "}\nplatform: {" +
+         flow(PlatformText(config.platform)) + "}\n";
 }
 
 bool Executable(const std::string& path) {
@@ -181,38 +186,57 @@ bool Executable(const std::string& path) {
   return std::filesystem::is_regular_file(path, error) && access(path.c_str(), X_OK) == 0;
 }
 
-// Options for the device program itself, handed on as they are; it explains what is wrong with them.
+// Options for the device program itself, handed on as they are; it explains what is wrong with
+// them.
 constexpr std::string_view kDeviceOptions[] = {
-    "bus_read_error", "bus_write_error", "check_bus", "delay_answers", "die",
-    "fault_job",      "flip",            "hang",      "irq",           "listen",
-    "memory",         "seed_x",          "timing_only", "wave",        "wave_cycles",
+    "bus_read_error",
+    "bus_write_error",
+    "check_bus",
+    "delay_answers",
+    "die",
+    "fault_job",
+    "flip",
+    "hang",
+    "irq",
+    "listen",
+    "memory",
+    "seed_x",
+    "timing_only",
+    "wave",
+    "wave_cycles",
 };
 
-Result<std::unique_ptr<Transport>> OpenProcess(const std::string& backend, const Uri& uri, Deadline deadline) {
+Result<std::unique_ptr<Transport>> OpenProcess(const std::string& backend, const Uri& uri,
+                                               Deadline deadline) {
   auto config = LoadConfig(uri.target.empty() ? DefaultConfigName() : uri.target);
-  if (!config) return Fail(Code::kConfiguration, fmt::format("device '{}': {}", uri.text, config.error().message));
+  if (!config)
+    return Fail(Code::kConfiguration,
+                fmt::format("device '{}': {}", uri.text, config.error().message));
   std::vector<std::string> arguments;
   bool wave = false;
   for (const auto& [key, value] : uri.options) {
     wave |= key == "wave";
-    if (std::find(std::begin(kDeviceOptions), std::end(kDeviceOptions), key) != std::end(kDeviceOptions)) {
+    if (std::find(std::begin(kDeviceOptions), std::end(kDeviceOptions), key) !=
+        std::end(kDeviceOptions)) {
       arguments.push_back("--option");
       arguments.push_back(key + "=" + value);
     } else if (auto set = SetPlatformField(config->platform, key, value); !set) {
       return Fail(Code::kInvalidArgument,
-                  fmt::format("device '{}': option '{}={}': {}; there are also {}", uri.text, key, value,
-                              set.error().message, fmt::join(kDeviceOptions, ", ")));
+                  fmt::format("device '{}': option '{}={}': {}; there are also {}", uri.text, key,
+                              value, set.error().message, fmt::join(kDeviceOptions, ", ")));
     }
   }
   if (auto valid = Validate(config->platform); !valid)
-    return Fail(Code::kInvalidArgument, fmt::format("device '{}': {}", uri.text, valid.error().message));
+    return Fail(Code::kInvalidArgument,
+                fmt::format("device '{}': {}", uri.text, valid.error().message));
 
   std::string program;
   bool custom = false;
   if (backend == "systemc") {
     program = "octile-device-systemc";
   } else {
-    // A custom file may describe what was built under a name; the hash decides, whatever the file is called.
+    // A custom file may describe what was built under a name; the hash decides, whatever the file
+    // is called.
     const uint64_t hash = ArchHash(config->arch);
     for (const std::string& name : ConfigNames()) {
       const auto named = LoadConfig(name);
@@ -230,18 +254,21 @@ Result<std::unique_ptr<Transport>> OpenProcess(const std::string& backend, const
   if (path.empty()) {
     const std::string where = fmt::format("{}", fmt::join(DeviceDirectories(), ", "));
     if (backend == "rtl")
-      return Fail(Code::kNotFound,
-                  fmt::format("device '{}': there is no program '{}' in {}. RTL devices are built for one "
-                              "configuration each: {}cmake --build BUILD --target {}; or set OCTILE_DEVICE_DIR",
-                              uri.text, program, where,
-                              custom ? fmt::format("cmake -DOCTILE_RTL_FILES={} BUILD, then ", uri.target) : "",
-                              program));
-    return Fail(Code::kNotFound, fmt::format("device '{}': there is no program '{}' in {}; build that target, "
-                                             "or set OCTILE_DEVICE_DIR",
-                                             uri.text, program, where));
+      return Fail(
+          Code::kNotFound,
+          fmt::format(
+              "device '{}': there is no program '{}' in {}. RTL devices are built for one "
+              "configuration each: {}cmake --build BUILD --target {}; or set OCTILE_DEVICE_DIR",
+              uri.text, program, where,
+              custom ? fmt::format("cmake -DOCTILE_RTL_FILES={} BUILD, then ", uri.target) : "",
+              program));
+    return Fail(Code::kNotFound,
+                fmt::format("device '{}': there is no program '{}' in {}; build that target, "
+                            "or set OCTILE_DEVICE_DIR",
+                            uri.text, program, where));
   }
-  arguments.insert(arguments.end(), {"--fd", std::to_string(kDeviceFd), "--config-name", config->name,
-                                     "--config-text", ConfigText(*config)});
+  arguments.insert(arguments.end(), {"--fd", std::to_string(kDeviceFd), "--config-name",
+                                     config->name, "--config-text", ConfigText(*config)});
   return Spawn(path, std::move(arguments), fmt::format("device '{}'", uri.text), deadline);
 }
 
@@ -249,7 +276,8 @@ Result<std::unique_ptr<Transport>> OpenProcess(const std::string& backend, const
 
 std::vector<std::string> DeviceDirectories() {
   std::vector<std::string> list;
-  if (const char* dir = std::getenv("OCTILE_DEVICE_DIR"); dir != nullptr && *dir != '\0') list.push_back(dir);
+  if (const char* dir = std::getenv("OCTILE_DEVICE_DIR"); dir != nullptr && *dir != '\0')
+    list.push_back(dir);
   std::error_code error;
   const auto self = std::filesystem::read_symlink("/proc/self/exe", error);
   if (!error) {
@@ -271,11 +299,15 @@ TransportBackend ProcessBackend(const std::string& backend) {
   TransportBackend b;
   b.name = backend;
   const bool rtl = backend == "rtl";
-  b.description = rtl ? "the RTL, verilated; its own process" : "the cycle-exact SystemC model; its own process";
+  b.description = rtl ? "the RTL, verilated; its own process"
+                      : "the cycle-exact SystemC model; its own process";
   b.available = [rtl](const std::string& config) {
-    return !FindDeviceProgram(rtl ? "octile-device-rtl-" + config : "octile-device-systemc").empty();
+    return !FindDeviceProgram(rtl ? "octile-device-rtl-" + config : "octile-device-systemc")
+                .empty();
   };
-  b.open = [backend](const Uri& uri, Deadline deadline) { return OpenProcess(backend, uri, deadline); };
+  b.open = [backend](const Uri& uri, Deadline deadline) {
+    return OpenProcess(backend, uri, deadline);
+  };
   return b;
 }
 
@@ -286,19 +318,23 @@ TransportBackend SocketBackend() {
   b.takes_config = false;
   b.open = [](const Uri& uri, Deadline deadline) -> Result<std::unique_ptr<Transport>> {
     if (!uri.options.empty())
-      return Fail(Code::kInvalidArgument, fmt::format("device '{}': a socket has no options; the device process has",
-                                                      uri.text));
+      return Fail(
+          Code::kInvalidArgument,
+          fmt::format("device '{}': a socket has no options; the device process has", uri.text));
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
     if (uri.target.empty() || uri.target.size() >= sizeof(address.sun_path))
-      return Fail(Code::kInvalidArgument, fmt::format("device '{}': expected a path of at most {} bytes", uri.text,
-                                                      sizeof(address.sun_path) - 1));
+      return Fail(Code::kInvalidArgument,
+                  fmt::format("device '{}': expected a path of at most {} bytes", uri.text,
+                              sizeof(address.sun_path) - 1));
     std::memcpy(address.sun_path, uri.target.data(), uri.target.size());
     Channel channel(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
-    if (channel.fd() < 0) return Fail(Code::kUnavailable, fmt::format("socket: {}", std::strerror(errno)));
+    if (channel.fd() < 0)
+      return Fail(Code::kUnavailable, fmt::format("socket: {}", std::strerror(errno)));
     if (connect(channel.fd(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0)
       return Fail(Code::kNotFound, fmt::format("device '{}': {}", uri.text, std::strerror(errno)));
-    return RemoteTransport::Connect(std::move(channel), fmt::format("device '{}'", uri.text), nullptr, deadline);
+    return RemoteTransport::Connect(std::move(channel), fmt::format("device '{}'", uri.text),
+                                    nullptr, deadline);
   };
   return b;
 }

@@ -1,4 +1,5 @@
-// Backends that are processes: the driver starts the device program (systemc, rtl), or attaches to one that listens (socket).
+// Backends that are processes: the driver starts the device program (systemc, rtl), or attaches to
+// one that listens (socket).
 #pragma once
 
 #include <string>
@@ -10,7 +11,8 @@ namespace octile::driver {
 TransportBackend ProcessBackend(const std::string& backend);
 TransportBackend SocketBackend();
 
-// The directories in which device programs are looked for, in order: OCTILE_DEVICE_DIR, the running program's own, and ../libexec/octile and
+// The directories in which device programs are looked for, in order: OCTILE_DEVICE_DIR, the running
+// program's own, and ../libexec/octile and
 // ../bin beside that.
 std::vector<std::string> DeviceDirectories();
 // Path of an executable file in one of them, or empty.

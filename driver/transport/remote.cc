@@ -1,11 +1,11 @@
 #include "transport/remote.h"
 
-#include <cstring>
-
 #include <fmt/format.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include <cstring>
 
 namespace octile::driver {
 
@@ -53,13 +53,15 @@ Result<void> RemoteTransport::Hello(Deadline deadline) {
   if (w.protocol != kProtocolVersion || static_cast<uint64_t>(stat.st_size) != w.memory_bytes ||
       w.memory_bytes == 0) {
     close(reply->fd);
-    return Fail(Code::kIncompatible,
-                fmt::format("{} speaks device protocol {}, this driver {}; use a driver and device programs of "
-                            "one installation",
-                            name_, w.protocol, kProtocolVersion));
+    return Fail(
+        Code::kIncompatible,
+        fmt::format(
+            "{} speaks device protocol {}, this driver {}; use a driver and device programs of "
+            "one installation",
+            name_, w.protocol, kProtocolVersion));
   }
-  void* memory =
-      mmap(nullptr, w.memory_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, reply->fd, 0);
+  void* memory = mmap(nullptr, w.memory_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE,
+                      reply->fd, 0);
   const int error = errno;
   close(reply->fd);
   if (memory == MAP_FAILED)
@@ -87,13 +89,15 @@ void RemoteTransport::Close(Deadline deadline) noexcept {
   {
     const std::lock_guard lock(mutex_);
     if (std::exchange(closed_, true)) return;
-    if (!lost_) lost_ = Error{Code::kDeviceLost, fmt::format("{}: the connection was closed", name_)};
+    if (!lost_)
+      lost_ = Error{Code::kDeviceLost, fmt::format("{}: the connection was closed", name_)};
     changed_.notify_all();
   }
   channel_.Shutdown();
   if (reader_.joinable()) reader_.join();
   if (process_ != nullptr)
-    process_->End(Deadline(std::max(deadline.when(), Deadline::After(std::chrono::seconds(1)).when())));
+    process_->End(
+        Deadline(std::max(deadline.when(), Deadline::After(std::chrono::seconds(1)).when())));
   for (auto& [number, message] : waiting_)
     if (message && message->fd >= 0) close(message->fd);
 }
@@ -107,11 +111,13 @@ void RemoteTransport::ReadMessages() {
         const std::lock_guard lock(mutex_);
         if (closed_) return;
       }
-      if (process_ != nullptr) obituary = process_->Obituary(Deadline::After(std::chrono::milliseconds(500)));
+      if (process_ != nullptr)
+        obituary = process_->Obituary(Deadline::After(std::chrono::milliseconds(500)));
       const std::lock_guard lock(mutex_);
       if (!lost_)
         lost_ = Error{Code::kDeviceLost,
-                      fmt::format("{} is lost: {}", name_, obituary.empty() ? received.error().message : obituary)};
+                      fmt::format("{} is lost: {}", name_,
+                                  obituary.empty() ? received.error().message : obituary)};
       changed_.notify_all();
       return;
     }
@@ -166,19 +172,22 @@ Result<Message> RemoteTransport::Request(Message message, Deadline deadline, boo
   if (reply->args[0] != 0) {
     if (reply->fd >= 0) close(reply->fd);
     const uint64_t code = reply->args[0] - 1;
-    return Fail(code <= static_cast<uint64_t>(Code::kInternal) ? static_cast<Code>(code) : Code::kInternal,
-                fmt::format("{}: {}", name_, std::string(reply->data.begin(), reply->data.end())));
+    return Fail(
+        code <= static_cast<uint64_t>(Code::kInternal) ? static_cast<Code>(code) : Code::kInternal,
+        fmt::format("{}: {}", name_, std::string(reply->data.begin(), reply->data.end())));
   }
   return std::move(*reply);
 }
 
 Result<uint32_t> RemoteTransport::Read(uint32_t offset, Deadline deadline) {
   uint32_t value = 0;
-  if (auto read = ReadBlock(offset, {&value, 1}, deadline); !read) return tl::unexpected(read.error());
+  if (auto read = ReadBlock(offset, {&value, 1}, deadline); !read)
+    return tl::unexpected(read.error());
   return value;
 }
 
-Result<void> RemoteTransport::ReadBlock(uint32_t offset, std::span<uint32_t> values, Deadline deadline) {
+Result<void> RemoteTransport::ReadBlock(uint32_t offset, std::span<uint32_t> values,
+                                        Deadline deadline) {
   if (values.size() > kMaxBlock)
     return Fail(Code::kInvalidArgument, fmt::format("block of {} registers", values.size()));
   Message message;
@@ -279,8 +288,8 @@ Result<ObservationBlock> RemoteTransport::TakeObservations(Deadline deadline) {
   if (!reply) return tl::unexpected(reply.error());
   const uint64_t bytes = reply->args[1];
   struct stat stat {};
-  if (reply->fd < 0 || fstat(reply->fd, &stat) != 0 || static_cast<uint64_t>(stat.st_size) < bytes ||
-      bytes == 0) {
+  if (reply->fd < 0 || fstat(reply->fd, &stat) != 0 ||
+      static_cast<uint64_t>(stat.st_size) < bytes || bytes == 0) {
     if (reply->fd >= 0) close(reply->fd);
     return Fail(Code::kDeviceLost, fmt::format("{}: malformed answer", name_));
   }
@@ -291,8 +300,8 @@ Result<ObservationBlock> RemoteTransport::TakeObservations(Deadline deadline) {
     return Fail(Code::kUnavailable,
                 fmt::format("{}: mapping {} bytes: {}", name_, bytes, std::strerror(error)));
   ObservationBlock block;
-  block.storage =
-      std::shared_ptr<const void>(map, [bytes](const void* p) { munmap(const_cast<void*>(p), bytes); });
+  block.storage = std::shared_ptr<const void>(
+      map, [bytes](const void* p) { munmap(const_cast<void*>(p), bytes); });
   block.bytes = {static_cast<const uint8_t*>(map), bytes};
   return block;
 }

@@ -1,4 +1,5 @@
-// A device behind a socket, with shared memory: the client's side of the protocol (transport/channel.h).
+// A device behind a socket, with shared memory: the client's side of the protocol
+// (transport/channel.h).
 #pragma once
 
 #include <condition_variable>
@@ -48,7 +49,8 @@ class RemoteTransport : public Transport {
  private:
   RemoteTransport(Channel channel, std::string name, std::unique_ptr<DeviceProcess> process);
   Result<void> Hello(Deadline deadline);
-  // Sends and waits for the reply; an error reply becomes its error. wakeable: Wake ends the wait with kTimeout.
+  // Sends and waits for the reply; an error reply becomes its error. wakeable: Wake ends the wait
+  // with kTimeout.
   Result<Message> Request(Message message, Deadline deadline, bool wakeable = false);
   void ReadMessages();
 

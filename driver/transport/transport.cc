@@ -38,9 +38,8 @@ void RegisterBackend(TransportBackend backend) {
   std::erase_if(registry.backends,
                 [&](const TransportBackend& b) { return b.name == backend.name; });
   registry.backends.push_back(std::move(backend));
-  std::sort(
-      registry.backends.begin(), registry.backends.end(),
-      [](const TransportBackend& a, const TransportBackend& b) { return a.name < b.name; });
+  std::sort(registry.backends.begin(), registry.backends.end(),
+            [](const TransportBackend& a, const TransportBackend& b) { return a.name < b.name; });
 }
 
 std::vector<TransportBackend> Backends() {

@@ -1,5 +1,6 @@
-// What the driver needs of a device, whatever it is: registers, memory, an interrupt. Mock, in-process and socket transports
-// implement it and pass one conformance suite (tests/driver/transport_conformance.cc).
+// What the driver needs of a device, whatever it is: registers, memory, an interrupt. Mock,
+// in-process and socket transports implement it and pass one conformance suite
+// (tests/driver/transport_conformance.cc).
 #pragma once
 
 #include <cstdint>
@@ -46,8 +47,9 @@ struct ObservationBlock {
   std::span<const uint8_t> bytes;
 };
 
-// Calls may come from any thread. Errors: kTimeout when the deadline passed before the answer came (the access may have happened),
-// kDeviceLost when there will never be an answer, and what a function states.
+// Calls may come from any thread. Errors: kTimeout when the deadline passed before the answer came
+// (the access may have happened), kDeviceLost when there will never be an answer, and what a
+// function states.
 class Transport {
  public:
   virtual ~Transport() = default;
@@ -56,21 +58,25 @@ class Transport {
   // This client's device memory, all of it, mapped; lives as long as the transport.
   virtual std::span<uint8_t> memory() = 0;
 
-  // Registers of the client page. All but the identification registers (below 0x40) only between Acquire and Release; kInvalidArgument
-  // otherwise, for the supervisor page, and where the bus answers with an error (docs/registers.md).
+  // Registers of the client page. All but the identification registers (below 0x40) only between
+  // Acquire and Release; kInvalidArgument otherwise, for the supervisor page, and where the bus
+  // answers with an error (docs/registers.md).
   virtual Result<uint32_t> Read(uint32_t offset, Deadline deadline) = 0;
   // Consecutive registers from `offset` on.
   virtual Result<void> ReadBlock(uint32_t offset, std::span<uint32_t> values, Deadline deadline);
   virtual Result<void> Write(uint32_t offset, uint32_t value, Deadline deadline) = 0;
 
-  // Exclusive use of the core. The supervisor resets the core when another client had it in between.
+  // Exclusive use of the core. The supervisor resets the core when another client had it in
+  // between.
   virtual Result<void> Acquire(Deadline deadline) = 0;
   virtual Result<void> Release(Deadline deadline) = 0;
-  // The regions of the next job, by hardware region number; those not named are empty. Done by the supervisor, which refuses windows
-  // outside this client's memory (kInvalidArgument). Needs Acquire; not while a job runs.
+  // The regions of the next job, by hardware region number; those not named are empty. Done by the
+  // supervisor, which refuses windows outside this client's memory (kInvalidArgument). Needs
+  // Acquire; not while a job runs.
   virtual Result<void> SetRegions(std::span<const RegionWindow> regions, Deadline deadline) = 0;
 
-  // Waits for an interrupt since the last call that returned true. false: the deadline passed, or Wake was called.
+  // Waits for an interrupt since the last call that returned true. false: the deadline passed, or
+  // Wake was called.
   virtual Result<bool> WaitInterrupt(Deadline deadline) = 0;
   // Ends a WaitInterrupt in another thread early, or the next one.
   virtual void Wake() = 0;
@@ -80,20 +86,23 @@ class Transport {
   // Of the job that ended last. kUnsupported: nothing was asked for.
   virtual Result<ObservationBlock> TakeObservations(Deadline deadline) = 0;
 
-  // Ends the connection; later calls give kDeviceLost, memory() stays. Never blocks beyond the deadline.
+  // Ends the connection; later calls give kDeviceLost, memory() stays. Never blocks beyond the
+  // deadline.
   virtual void Close(Deadline deadline) noexcept = 0;
 };
 
 struct TransportBackend {
   std::string name;  // the URI's backend
   std::string description;
-  bool takes_config = true;  // BACKEND:CONFIG; false: the target is something else and Enumerate lists nothing
+  bool takes_config =
+      true;  // BACKEND:CONFIG; false: the target is something else and Enumerate lists nothing
   std::function<bool(const std::string& config)> available;  // null: always
   std::function<Result<std::unique_ptr<Transport>>(const Uri&, Deadline)> open;
 };
 
-// Adds a backend or replaces the one of the same name. The driver has mock, systemc, rtl and socket by itself; what hosts a platform in
-// process (octile/device/in_process.h) registers itself, so that the driver knows no simulator.
+// Adds a backend or replaces the one of the same name. The driver has mock, systemc, rtl and socket
+// by itself; what hosts a platform in process (octile/device/in_process.h) registers itself, so
+// that the driver knows no simulator.
 void RegisterBackend(TransportBackend backend);
 std::vector<TransportBackend> Backends();
 

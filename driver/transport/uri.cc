@@ -1,8 +1,8 @@
 #include "transport/uri.h"
 
-#include <charconv>
-
 #include <fmt/format.h>
+
+#include <charconv>
 
 namespace octile::driver {
 
@@ -16,8 +16,9 @@ Result<Uri> ParseUri(std::string_view text) {
   uri.text = text;
   const size_t colon = text.find(':');
   if (colon == std::string_view::npos || colon == 0)
-    return Fail(Code::kInvalidArgument,
-                fmt::format("device '{}': expected BACKEND:CONFIG, for example systemc:base", text));
+    return Fail(
+        Code::kInvalidArgument,
+        fmt::format("device '{}': expected BACKEND:CONFIG, for example systemc:base", text));
   uri.backend = text.substr(0, colon);
   std::string_view rest = text.substr(colon + 1);
   const size_t question = rest.find('?');

@@ -14,9 +14,11 @@ void RegisterTestBackends() {
   static const bool once = [] {
     device::PlatformBackend backend;
     backend.name = "model";
-    backend.make = [](const sim::DeviceOptions& options, const device::PlatformBackend::Extras& extras)
+    backend.make = [](const sim::DeviceOptions& options,
+                      const device::PlatformBackend::Extras& extras)
         -> Expected<std::unique_ptr<sim::CoreDevice>> {
-      if (!extras.empty()) return octile::Fail(ErrorCode::kUsage, "no option '" + extras.begin()->first + "'");
+      if (!extras.empty())
+        return octile::Fail(ErrorCode::kUsage, "no option '" + extras.begin()->first + "'");
       return systemc::MakeModelDevice(options);
     };
     device::RegisterInProcessBackend(backend, "the cycle-exact model in process");
@@ -40,8 +42,8 @@ TestBackend::TestBackend(const std::string& name) : uri_(name + ":tiny") {
   if (name != "socket") return;
   const char* dir = std::getenv("TMPDIR");
   static int number = 0;
-  path_ = std::string(dir != nullptr ? dir : "/tmp") + "/octile-test-" + std::to_string(getpid()) + "-" +
-          std::to_string(++number);
+  path_ = std::string(dir != nullptr ? dir : "/tmp") + "/octile-test-" + std::to_string(getpid()) +
+          "-" + std::to_string(++number);
   auto opened = Device::Open("systemc:tiny?listen=" + path_);
   if (opened) listener_ = std::move(*opened);
   uri_ = "socket:" + path_;

@@ -1,5 +1,10 @@
-// Devices that are processes: what happens when they, their clients or their memory go wrong, and that everybody gets his own results.
+// Devices that are processes: what happens when they, their clients or their memory go wrong, and
+// that everybody gets his own results.
+#include "octile/driver/device.h"
+
 #include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -16,11 +21,7 @@
 #include <random>
 #include <thread>
 
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
-
 #include "backends.h"
-#include "octile/driver/device.h"
 #include "programs.h"
 #include "transport/channel.h"
 
@@ -35,7 +36,8 @@ using testing::HasSubstr;
 Deadline Soon() { return Deadline::After(seconds(30)); }
 
 size_t CountFds() {
-  return static_cast<size_t>(std::distance(fs::directory_iterator("/proc/self/fd"), fs::directory_iterator()));
+  return static_cast<size_t>(
+      std::distance(fs::directory_iterator("/proc/self/fd"), fs::directory_iterator()));
 }
 
 std::vector<pid_t> Children() {
@@ -55,7 +57,8 @@ bool Runs(pid_t pid) {
 
 std::string TempPath(const std::string& name) {
   static int number = 0;
-  return testing::TempDir() + "octile-" + std::to_string(getpid()) + "-" + std::to_string(++number) + name;
+  return testing::TempDir() + "octile-" + std::to_string(getpid()) + "-" +
+         std::to_string(++number) + name;
 }
 
 // A device with a copy program on it.
@@ -64,7 +67,8 @@ struct Rig {
   ProgramHandle program;
   Job job;
 
-  explicit Rig(const std::string& uri, const OpenOptions& options = {}, int beats = 8, int rounds = 1) {
+  explicit Rig(const std::string& uri, const OpenOptions& options = {}, int beats = 8,
+               int rounds = 1) {
     RegisterTestBackends();
     auto opened = Device::Open(uri, options);
     EXPECT_TRUE(opened) << uri << ": " << opened.error().message;
@@ -362,7 +366,8 @@ TEST_P(ProcessTest, KilledClientTakesItsDeviceAlong) {
   ASSERT_EQ(kill(client, SIGKILL), 0);
   ASSERT_EQ(waitpid(client, nullptr, 0), client);
   const auto start = Deadline::Clock::now();
-  while (Runs(device) && Deadline::Clock::now() - start < seconds(5)) std::this_thread::sleep_for(milliseconds(5));
+  while (Runs(device) && Deadline::Clock::now() - start < seconds(5))
+    std::this_thread::sleep_for(milliseconds(5));
   EXPECT_FALSE(Runs(device));
   EXPECT_LT(Deadline::Clock::now() - start, seconds(2));
 }
@@ -373,18 +378,22 @@ INSTANTIATE_TEST_SUITE_P(All, ProcessTest, testing::ValuesIn([] {
                              if (name == "rtl") names.push_back(name);
                            return names;
                          }()),
-                         [](const testing::TestParamInfo<std::string>& info) { return info.param; });
+                         [](const testing::TestParamInfo<std::string>& info) {
+                           return info.param;
+                         });
 
 TEST(Devices, TwoAtOnceKeepApart) {
   Rig a("systemc:tiny");
   Rig b("systemc:small");
   Rig c("model:tiny");
   for (uint32_t i = 0; i < 10; ++i) {
-    const auto da = Pattern(a.bytes(), 3 * i), db = Pattern(b.bytes(), 3 * i + 1), dc = Pattern(c.bytes(), 3 * i + 2);
+    const auto da = Pattern(a.bytes(), 3 * i), db = Pattern(b.bytes(), 3 * i + 1),
+               dc = Pattern(c.bytes(), 3 * i + 2);
     a.SetInput(da);
     b.SetInput(db);
     c.SetInput(dc);
-    auto ja = a.device.Submit(a.program), jb = b.device.Submit(b.program), jc = c.device.Submit(c.program);
+    auto ja = a.device.Submit(a.program), jb = b.device.Submit(b.program),
+         jc = c.device.Submit(c.program);
     ASSERT_TRUE(ja && jb && jc);
     ASSERT_TRUE(ja->Wait(Soon()) && jb->Wait(Soon()) && jc->Wait(Soon()));
     EXPECT_EQ(a.Output(), da);
@@ -396,7 +405,8 @@ TEST(Devices, TwoAtOnceKeepApart) {
 // The cycle-exact devices agree in every counter, cycle and observation.
 TEST(Devices, AgreeOnCountersAndTraces) {
   const auto names = TestBackend::Names();
-  for (const char* profile : {"", "?jitter=40&ready_jitter=5&seed=3", "?beat_interval=3&refresh_period=300&refresh_cycles=40",
+  for (const char* profile : {"", "?jitter=40&ready_jitter=5&seed=3",
+                              "?beat_interval=3&refresh_period=300&refresh_cycles=40",
                               "?read_latency=1&write_latency=1"}) {
     std::optional<JobCounters> counters;
     std::vector<uint64_t> issue, completion;
@@ -415,8 +425,10 @@ TEST(Devices, AgreeOnCountersAndTraces) {
         continue;
       }
       EXPECT_EQ(*rig.job.counters(), *counters) << name << profile;
-      EXPECT_TRUE(std::equal(issue.begin(), issue.end(), o.issue.begin(), o.issue.end())) << name << profile;
-      EXPECT_TRUE(std::equal(completion.begin(), completion.end(), o.completion.begin(), o.completion.end()))
+      EXPECT_TRUE(std::equal(issue.begin(), issue.end(), o.issue.begin(), o.issue.end()))
+          << name << profile;
+      EXPECT_TRUE(std::equal(completion.begin(), completion.end(), o.completion.begin(),
+                             o.completion.end()))
           << name << profile;
       EXPECT_TRUE(o.results.empty()) << "not asked for";
     }
@@ -473,7 +485,8 @@ TEST(Devices, AKilledClientFreesTheCore) {
   ASSERT_GE(client, 0);
   if (client == 0) {
     // Waits for the device to exist, hangs on it and is killed.
-    for (int i = 0; i < 500 && !fs::exists(path); ++i) std::this_thread::sleep_for(milliseconds(10));
+    for (int i = 0; i < 500 && !fs::exists(path); ++i)
+      std::this_thread::sleep_for(milliseconds(10));
     Rig rig("socket:" + path);
     auto job = rig.device.Submit(rig.program);
     pause();
@@ -585,7 +598,8 @@ TEST(Devices, RefusesTooManyClients) {
 
 TEST(Devices, CustomConfigurationFiles) {
   const std::string path = TempPath(".yml");
-  std::ofstream(path) << "arch: {n: 4, weight_rows: 2, ring_tiles: 32, acc_depth: 64, banks: 4, bank_depth: 256, psets: 16,\n"
+  std::ofstream(path) << "arch: {n: 4, weight_rows: 2, ring_tiles: 32, acc_depth: 64, banks: 4, "
+                         "bank_depth: 256, psets: 16,\n"
                          "       wrows: 64, read_bursts: 4, write_bursts: 2}\n"
                          "platform: {read_latency: 37}\n";
   Rig rig("systemc:" + path);

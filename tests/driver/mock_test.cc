@@ -1,16 +1,18 @@
-// The driver over the mock transport: exact register sequences, every outcome of a job, deadlines, cancellation, reset.
+// The driver over the mock transport: exact register sequences, every outcome of a job, deadlines,
+// cancellation, reset.
+#include "transport/mock.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
 #include <atomic>
 #include <chrono>
 #include <cstring>
 #include <thread>
 
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
-
 #include "octile/driver/device.h"
 #include "octile/isa/registers.h"
 #include "programs.h"
-#include "transport/mock.h"
 
 namespace octile::driver {
 namespace {
@@ -33,7 +35,9 @@ class MockTest : public testing::Test {
     auto box = std::make_shared<std::unique_ptr<Transport>>(std::move(mock));
     TransportBackend backend;
     backend.name = "test";
-    backend.open = [box](const Uri&, Deadline) -> Result<std::unique_ptr<Transport>> { return std::move(*box); };
+    backend.open = [box](const Uri&, Deadline) -> Result<std::unique_ptr<Transport>> {
+      return std::move(*box);
+    };
     RegisterBackend(backend);
     auto opened = Device::Open("test:x", options);
     ASSERT_TRUE(opened) << opened.error().message;
@@ -102,12 +106,17 @@ TEST_F(MockTest, ExactSequenceOfAJob) {
   };
   for (int queue = 0; queue < isa::kQueues; ++queue)
     for (int k = 0; k < isa::kClasses; ++k) {
-      expected.push_back({'R', regs::Counter(queue, k), k == static_cast<int>(isa::Class::kIdle) ? 1000u : 0u});
+      expected.push_back(
+          {'R', regs::Counter(queue, k), k == static_cast<int>(isa::Class::kIdle) ? 1000u : 0u});
       expected.push_back({'R', regs::Counter(queue, k) + 4, 0});
     }
   for (uint32_t offset = regs::kReadBytesFetchLo; offset <= regs::kRetiredHi; offset += 4)
-    expected.push_back({'R', offset, offset == regs::kReadBytesFetchLo ? 192u : offset == regs::kRetiredLo ? 2u : 0u});
-  for (uint32_t offset = regs::kFaultCause; offset <= regs::kFaultContext; offset += 4) expected.push_back({'R', offset, 0});
+    expected.push_back({'R', offset,
+                        offset == regs::kReadBytesFetchLo ? 192u
+                        : offset == regs::kRetiredLo      ? 2u
+                                                          : 0u});
+  for (uint32_t offset = regs::kFaultCause; offset <= regs::kFaultContext; offset += 4)
+    expected.push_back({'R', offset, 0});
   expected.push_back({'L'});
   EXPECT_EQ(mock_->TakeLog(), expected);
 }
@@ -119,7 +128,8 @@ TEST_F(MockTest, CountersAndWallTime) {
   const auto counters = job_.counters();
   ASSERT_TRUE(counters);
   EXPECT_EQ(counters->cycles, (uint64_t{7} << 32) + 5);
-  for (const auto& row : counters->classes) EXPECT_EQ(row[static_cast<int>(isa::Class::kIdle)], counters->cycles);
+  for (const auto& row : counters->classes)
+    EXPECT_EQ(row[static_cast<int>(isa::Class::kIdle)], counters->cycles);
   EXPECT_EQ(counters->retired, 2u);
   EXPECT_EQ(counters->bytes_fetch, 192u);
   EXPECT_GE(job_.wall_time(), milliseconds(20));
@@ -132,7 +142,11 @@ TEST_F(MockTest, FaultIsReportedAndTheCoreResetForTheNextJob) {
   Load();
   const auto out = *program_.region(kOutputRegion);
   ASSERT_TRUE(out.Fill(0));
-  mock_->PushBehavior({.cycles = 33, .fault = isa::Fault::kConflict, .fault_instruction = 1, .fault_instruction2 = 2, .fault_address = 0x123456789a});
+  mock_->PushBehavior({.cycles = 33,
+                       .fault = isa::Fault::kConflict,
+                       .fault_instruction = 1,
+                       .fault_instruction2 = 2,
+                       .fault_address = 0x123456789a});
   mock_->TakeLog();
   const auto outcome = RunOnce();
   ASSERT_FALSE(outcome);
@@ -149,7 +163,8 @@ TEST_F(MockTest, FaultIsReportedAndTheCoreResetForTheNextJob) {
   EXPECT_EQ(device_.state(), DeviceState::kReady);
   int resets = 0;
   for (const Access& a : mock_->TakeLog())
-    if (a.kind == 'W' && a.offset == regs::kControl && a.value == regs::kControlSoftReset.mask()) ++resets;
+    if (a.kind == 'W' && a.offset == regs::kControl && a.value == regs::kControlSoftReset.mask())
+      ++resets;
   EXPECT_EQ(resets, 1);
 }
 
@@ -168,10 +183,11 @@ TEST_F(MockTest, EveryFaultCauseHasItsReport) {
 TEST_F(MockTest, InterruptsLostSpuriousDoubledAndLateComeOutRight) {
   Open();
   Load();
-  const MockBehavior kinds[] = {{.job_time = milliseconds(5), .lose_interrupt = true},
-                                {.job_time = milliseconds(40), .spurious_interrupts = 50},
-                                {.job_time = milliseconds(5), .duplicate_interrupt = true},
-                                {.job_time = milliseconds(5), .interrupt_delay = milliseconds(400)}};
+  const MockBehavior kinds[] = {
+      {.job_time = milliseconds(5), .lose_interrupt = true},
+      {.job_time = milliseconds(40), .spurious_interrupts = 50},
+      {.job_time = milliseconds(5), .duplicate_interrupt = true},
+      {.job_time = milliseconds(5), .interrupt_delay = milliseconds(400)}};
   const auto in = *program_.region(kInputRegion);
   const auto out = *program_.region(kOutputRegion);
   uint32_t seed = 0;
@@ -364,7 +380,8 @@ TEST_F(MockTest, DeathAndSilenceAreErrorsWithADeadline) {
   EXPECT_LT(Deadline::Clock::now() - start, seconds(2));
 }
 
-// Every access fails once; whatever the driver was doing, the result is an error and the next device works.
+// Every access fails once; whatever the driver was doing, the result is an error and the next
+// device works.
 TEST_F(MockTest, EveryAccessFailsOnce) {
   int accesses = 0;
   for (bool clean = false; !clean; ++accesses) {
@@ -374,7 +391,9 @@ TEST_F(MockTest, EveryAccessFailsOnce) {
     auto box = std::make_shared<std::unique_ptr<Transport>>(std::move(mock));
     TransportBackend backend;
     backend.name = "failing";
-    backend.open = [box](const Uri&, Deadline) -> Result<std::unique_ptr<Transport>> { return std::move(*box); };
+    backend.open = [box](const Uri&, Deadline) -> Result<std::unique_ptr<Transport>> {
+      return std::move(*box);
+    };
     RegisterBackend(backend);
     auto device = Device::Open("failing:x");
     if (!device) {
@@ -464,7 +483,8 @@ TEST_F(MockTest, BuffersCheckTheirRanges) {
     ASSERT_TRUE(big) << i;
     (*big->Map())[12345] = 1;
   }
-  EXPECT_EQ((*device_.Allocate(uint64_t{15} << 20)->Sub(12345, 1)->Map())[0], 0) << "memory is handed out zeroed";
+  EXPECT_EQ((*device_.Allocate(uint64_t{15} << 20)->Sub(12345, 1)->Map())[0], 0)
+      << "memory is handed out zeroed";
 }
 
 TEST_F(MockTest, InvalidProgramsNeverReachTheDevice) {
@@ -528,7 +548,8 @@ TEST_F(MockTest, BindsBuffersOfTheUser) {
   ASSERT_TRUE(program_.region(kOutputRegion)->Read(0, result));
   EXPECT_EQ(result, data);
   EXPECT_EQ(program_.Bind(kInputRegion, *in.Sub(1, bytes)).error().code, Code::kInvalidArgument);
-  EXPECT_EQ(program_.Bind(kInputRegion, *in.Sub(0, bytes - 1)).error().code, Code::kInvalidArgument);
+  EXPECT_EQ(program_.Bind(kInputRegion, *in.Sub(0, bytes - 1)).error().code,
+            Code::kInvalidArgument);
   EXPECT_EQ(program_.Bind(0, in).error().code, Code::kInvalidArgument);
   EXPECT_EQ(program_.Bind(3, in).error().code, Code::kInvalidArgument);
   EXPECT_EQ(program_.Bind(-1, in).error().code, Code::kInvalidArgument);

@@ -24,7 +24,8 @@ inline Program EmptyProgram(const ArchConfig& arch, uint64_t bytes) {
 }
 
 inline void Finish(Program& program, std::vector<isa::Operation> operations) {
-  for (const isa::Operation& operation : operations) program.instructions.push_back(isa::Encode(operation));
+  for (const isa::Operation& operation : operations)
+    program.instructions.push_back(isa::Encode(operation));
   PlanItem item;
   item.kind = PlanKind::kDevice;
   item.count = static_cast<int64_t>(program.instructions.size());
@@ -56,7 +57,8 @@ inline Program CopyProgram(const ArchConfig& arch, int beats = 8, int rounds = 1
   return program;
 }
 
-// Adds a pass of the vector unit between load and store, so that there is something to observe: out = in, in layer 3.
+// Adds a pass of the vector unit between load and store, so that there is something to observe: out
+// = in, in layer 3.
 inline Program VectorCopyProgram(const ArchConfig& arch, int beats = 8) {
   Program program = EmptyProgram(arch, static_cast<uint64_t>(beats * arch.n));
   isa::Lda load;

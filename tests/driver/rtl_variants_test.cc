@@ -1,12 +1,11 @@
 // RTL devices with waveforms, with random initial values and assertions, and with the bus checker.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
 #include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
 #include <optional>
-
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
 
 #include "octile/driver/device.h"
 #include "programs.h"
@@ -50,7 +49,8 @@ TEST(RtlVariants, WavesHoldTheWindowAskedForAndChangeNothing) {
   std::ifstream file(path, std::ios::binary);
   std::vector<uint8_t> head(329);
   file.read(reinterpret_cast<char*>(head.data()), static_cast<std::streamsize>(head.size()));
-  // The header block of an FST file: type 0, its length, start and end time; two time steps a cycle.
+  // The header block of an FST file: type 0, its length, start and end time; two time steps a
+  // cycle.
   EXPECT_EQ(head[0], 0);
   EXPECT_EQ(BigEndian(head, 1), 329u);
   EXPECT_EQ(BigEndian(head, 9), 2 * 20u);
@@ -69,7 +69,10 @@ TEST(RtlVariants, WaveOptionsAreChecked) {
 TEST(RtlVariants, InitialValuesChangeNothing) {
   const auto plain = CountersOf("rtl:tiny?check_bus=1&jitter=20&ready_jitter=4");
   for (int seed = 1; seed <= 20; ++seed)
-    EXPECT_EQ(CountersOf("rtl:tiny?check_bus=1&jitter=20&ready_jitter=4&seed_x=" + std::to_string(seed)), plain) << seed;
+    EXPECT_EQ(
+        CountersOf("rtl:tiny?check_bus=1&jitter=20&ready_jitter=4&seed_x=" + std::to_string(seed)),
+        plain)
+        << seed;
 }
 
 }  // namespace

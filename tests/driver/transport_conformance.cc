@@ -1,10 +1,10 @@
 // What every transport must do, whatever is behind it.
+#include <gtest/gtest.h>
+
 #include <algorithm>
 #include <chrono>
 #include <cstring>
 #include <thread>
-
-#include <gtest/gtest.h>
 
 #include "backends.h"
 #include "octile/isa/registers.h"
@@ -50,12 +50,13 @@ class Conformance : public testing::TestWithParam<std::string> {
     std::vector<RegionWindow> windows;
     uint64_t at = 0;
     for (const Region& region : program.regions) {
-      windows.push_back(
-          {transport_->info().memory_base + at, region.size, region.read, region.write, region.execute});
+      windows.push_back({transport_->info().memory_base + at, region.size, region.read,
+                         region.write, region.execute});
       at += (region.size + 4095) / 4096 * 4096;
     }
     ASSERT_LE(at, transport_->memory().size());
-    std::memcpy(transport_->memory().data(), program.instructions.data(), 64 * program.instructions.size());
+    std::memcpy(transport_->memory().data(), program.instructions.data(),
+                64 * program.instructions.size());
     const auto set = transport_->SetRegions(windows, Soon());
     ASSERT_TRUE(set) << set.error().message;
   }
@@ -115,7 +116,8 @@ TEST_P(Conformance, RefusesRegistersWithoutAcquiring) {
 
 TEST_P(Conformance, KeepsTheSupervisorPageFromClients) {
   ASSERT_TRUE(transport_->Acquire(Soon()));
-  EXPECT_EQ(transport_->Write(regs::RegionLimit(0), 0xffffffff, Soon()).error().code, Code::kInvalidArgument);
+  EXPECT_EQ(transport_->Write(regs::RegionLimit(0), 0xffffffff, Soon()).error().code,
+            Code::kInvalidArgument);
   EXPECT_EQ(transport_->Read(regs::RegionBaseLo(0), Soon()).error().code, Code::kInvalidArgument);
   const uint64_t base = transport_->info().memory_base;
   const uint64_t bytes = transport_->memory().size();
@@ -209,17 +211,20 @@ TEST_P(Conformance, ObservesWhenItCan) {
   ASSERT_EQ(o->issue.size(), 4u);
   ASSERT_EQ(o->results.size(), 1u);
   EXPECT_EQ(o->results[0].instruction, 101u);
-  EXPECT_TRUE(std::equal(o->results[0].data.begin(), o->results[0].data.end(), pattern.begin(), pattern.end()));
+  EXPECT_TRUE(std::equal(o->results[0].data.begin(), o->results[0].data.end(), pattern.begin(),
+                         pattern.end()));
   ASSERT_EQ(o->results[0].addresses.size(), static_cast<size_t>(beats));
   for (int i = 0; i < beats; ++i)
-    EXPECT_EQ(o->results[0].addresses[static_cast<size_t>(i)], static_cast<uint32_t>(arch_.bank_depth + i));
+    EXPECT_EQ(o->results[0].addresses[static_cast<size_t>(i)],
+              static_cast<uint32_t>(arch_.bank_depth + i));
   if (!transport_->info().cycle_exact) return;
   for (size_t i = 0; i < 3; ++i) {
     EXPECT_NE(o->issue[i], kNever);
     EXPECT_GT(o->completion[i], o->issue[i]);
   }
   EXPECT_EQ(o->issue[3], kNever);  // END
-  EXPECT_EQ(o->completion[1] - o->issue[1], static_cast<uint64_t>(beats) + 28);  // docs/timing.md section 8
+  EXPECT_EQ(o->completion[1] - o->issue[1],
+            static_cast<uint64_t>(beats) + 28);  // docs/timing.md section 8
   ASSERT_EQ(o->layers.size(), 1u);
   EXPECT_EQ(o->layers[0].layer, 3u);
   Write(regs::kSnapshot, 1);
@@ -237,7 +242,9 @@ TEST_P(Conformance, AfterCloseEverythingFailsAndMemoryStays) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, Conformance, testing::ValuesIn(TestBackend::Names()),
-                         [](const testing::TestParamInfo<std::string>& info) { return info.param; });
+                         [](const testing::TestParamInfo<std::string>& info) {
+                           return info.param;
+                         });
 
 }  // namespace
 }  // namespace octile::driver

@@ -1,6 +1,17 @@
 #include "octile/device/device_main.h"
 
+#include <fmt/format.h>
+#include <poll.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
 #include <atomic>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
+#include <boost/asio/signal_set.hpp>
+#include <boost/asio/steady_timer.hpp>
 #include <csignal>
 #include <cstdio>
 #include <cstring>
@@ -8,17 +19,6 @@
 #include <list>
 #include <optional>
 #include <thread>
-
-#include <boost/asio/io_context.hpp>
-#include <boost/asio/posix/stream_descriptor.hpp>
-#include <boost/asio/signal_set.hpp>
-#include <boost/asio/steady_timer.hpp>
-#include <fmt/format.h>
-#include <poll.h>
-#include <sys/mman.h>
-#include <sys/socket.h>
-#include <sys/un.h>
-#include <unistd.h>
 
 #include "octile/isa/registers.h"
 #include "octile/program/config.h"
@@ -72,7 +72,8 @@ Expected<Settings> ParseArguments(int argc, char** argv) {
       options.push_back(value);
     } else {
       return Fail(ErrorCode::kUsage,
-                  fmt::format("unknown argument '{}'; there are --config NAME|FILE, --option KEY=VALUE, and for the driver "
+                  fmt::format("unknown argument '{}'; there are --config NAME|FILE, --option "
+                              "KEY=VALUE, and for the driver "
                               "--fd, --config-name and --config-text",
                               key));
     }
@@ -95,7 +96,8 @@ Expected<Settings> ParseArguments(int argc, char** argv) {
       if (!number) return Fail(ErrorCode::kUsage, number.error().message);
       s.memory = *number;
       if (s.memory == 0 || s.memory % 4096 != 0 || s.memory > uint64_t{1} << 35)
-        return Fail(ErrorCode::kUsage, "option 'memory': not a positive multiple of 4096 up to 32 GiB");
+        return Fail(ErrorCode::kUsage,
+                    "option 'memory': not a positive multiple of 4096 up to 32 GiB");
     } else {
       OCTILE_ASSIGN_OR_RETURN(const bool taken, s.faults.Set(key, value));
       if (!taken && !SetPlatformField(s.config.platform, key, value)) s.extras[key] = value;
@@ -107,11 +109,13 @@ Expected<Settings> ParseArguments(int argc, char** argv) {
   return s;
 }
 
-// Every client's memory is a file of its own, mapped at its place in the device's address space, so that no client sees another's.
+// Every client's memory is a file of its own, mapped at its place in the device's address space, so
+// that no client sees another's.
 class DeviceMemory {
  public:
   explicit DeviceMemory(uint64_t window) : window_(window) {
-    void* data = mmap(nullptr, bytes(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void* data = mmap(nullptr, bytes(), PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (data != MAP_FAILED) data_ = static_cast<uint8_t*>(data);
   }
   ~DeviceMemory() {
@@ -120,11 +124,13 @@ class DeviceMemory {
 
   uint64_t bytes() const { return window_ * kMaxClients; }
   uint64_t window() const { return window_; }
-  std::span<uint8_t> span() const { return data_ == nullptr ? std::span<uint8_t>() : std::span(data_, bytes()); }
+  std::span<uint8_t> span() const {
+    return data_ == nullptr ? std::span<uint8_t>() : std::span(data_, bytes());
+  }
 
   bool Map(uint32_t slot, int fd) {
-    return mmap(data_ + slot * window_, window_, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED | MAP_NORESERVE, fd,
-                0) != MAP_FAILED;
+    return mmap(data_ + slot * window_, window_, PROT_READ | PROT_WRITE,
+                MAP_SHARED | MAP_FIXED | MAP_NORESERVE, fd, 0) != MAP_FAILED;
   }
   void Unmap(uint32_t slot) {
     (void)mmap(data_ + slot * window_, window_, PROT_READ | PROT_WRITE,
@@ -155,13 +161,16 @@ class Server {
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
     if (settings_.listen.size() >= sizeof(address.sun_path))
-      return Fail(ErrorCode::kUsage, fmt::format("option 'listen': path longer than {} bytes", sizeof(address.sun_path) - 1));
+      return Fail(ErrorCode::kUsage, fmt::format("option 'listen': path longer than {} bytes",
+                                                 sizeof(address.sun_path) - 1));
     std::memcpy(address.sun_path, settings_.listen.data(), settings_.listen.size());
     const int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0) return Fail(ErrorCode::kDevice, fmt::format("socket: {}", std::strerror(errno)));
     listener_.emplace(io_, fd);
-    if (bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0 || listen(fd, 16) != 0)
-      return Fail(ErrorCode::kDevice, fmt::format("option 'listen': '{}': {}", settings_.listen, std::strerror(errno)));
+    if (bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0 ||
+        listen(fd, 16) != 0)
+      return Fail(ErrorCode::kDevice,
+                  fmt::format("option 'listen': '{}': {}", settings_.listen, std::strerror(errno)));
     listening_ = true;
     Accept();
     return {};
@@ -175,7 +184,8 @@ class Server {
 
   void Run() {
     asio::signal_set signals(io_, SIGTERM);
-    // Of a device that belongs to a driver the terminal's interrupt is none of its business: the driver ends it.
+    // Of a device that belongs to a driver the terminal's interrupt is none of its business: the
+    // driver ends it.
     if (settings_.fd < 0) signals.add(SIGINT);
     signals.async_wait([this](const boost::system::error_code& error, int) {
       if (!error) stop_ = true;
@@ -208,12 +218,13 @@ class Server {
   };
 
   void Accept() {
-    listener_->async_wait(asio::posix::stream_descriptor::wait_read, [this](const boost::system::error_code& error) {
-      if (error) return;
-      const int fd = accept4(listener_->native_handle(), nullptr, nullptr, SOCK_CLOEXEC);
-      if (fd >= 0) AddClient(fd, false);
-      Accept();
-    });
+    listener_->async_wait(
+        asio::posix::stream_descriptor::wait_read, [this](const boost::system::error_code& error) {
+          if (error) return;
+          const int fd = accept4(listener_->native_handle(), nullptr, nullptr, SOCK_CLOEXEC);
+          if (fd >= 0) AddClient(fd, false);
+          Accept();
+        });
   }
 
   void AwaitRequest(Client& client) {
@@ -249,7 +260,8 @@ class Server {
     if (!*received) return true;
     Message& request = **received;
     if (request.fd >= 0) close(request.fd);
-    if (const auto delay = host_.AnswerDelay(); delay.count() > 0) std::this_thread::sleep_for(delay);
+    if (const auto delay = host_.AnswerDelay(); delay.count() > 0)
+      std::this_thread::sleep_for(delay);
     Message reply;
     reply.number = request.number;
     bool answer = true;
@@ -267,9 +279,13 @@ class Server {
     return sent.has_value();
   }
 
-  driver::Result<void> Handle(Client& client, const Message& request, Message& reply, bool& answer) {
-    const auto bad = [](std::string why) { return driver::Fail(Code::kInvalidArgument, std::move(why)); };
-    if (request.type != MessageType::kHello && !client.greeted) return bad("a greeting must come first");
+  driver::Result<void> Handle(Client& client, const Message& request, Message& reply,
+                              bool& answer) {
+    const auto bad = [](std::string why) {
+      return driver::Fail(Code::kInvalidArgument, std::move(why));
+    };
+    if (request.type != MessageType::kHello && !client.greeted)
+      return bad("a greeting must come first");
     const bool holds = holder_ == &client;
     switch (request.type) {
       case MessageType::kHello:
@@ -277,9 +293,11 @@ class Server {
       case MessageType::kRead: {
         const uint64_t offset = request.args[0];
         const uint64_t count = request.args[1];
-        if (offset % 4 != 0 || count > driver::kMaxBlock || offset + 4 * count > regs::kSupervisorPage)
+        if (offset % 4 != 0 || count > driver::kMaxBlock ||
+            offset + 4 * count > regs::kSupervisorPage)
           return bad(fmt::format("no client registers at {:#x} (count {})", offset, count));
-        if (!holds && offset + 4 * count > regs::kControl) return bad("register access without acquiring the core");
+        if (!holds && offset + 4 * count > regs::kControl)
+          return bad("register access without acquiring the core");
         std::vector<uint32_t> values(count);
         for (uint64_t i = 0; i < count; ++i) {
           auto value = host_.Read(static_cast<uint32_t>(offset + 4 * i));
@@ -294,7 +312,8 @@ class Server {
         if (request.args[0] % 4 != 0 || request.args[0] >= regs::kSupervisorPage)
           return bad(fmt::format("no client register at {:#x}", request.args[0]));
         if (!holds) return bad("register access without acquiring the core");
-        return host_.Write(static_cast<uint32_t>(request.args[0]), static_cast<uint32_t>(request.args[1]));
+        return host_.Write(static_cast<uint32_t>(request.args[0]),
+                           static_cast<uint32_t>(request.args[1]));
       case MessageType::kAcquire:
         if (holds) return {};
         if (client.waiting) return bad("it waits for the core already");
@@ -313,15 +332,19 @@ class Server {
         return {};
       case MessageType::kSetRegions: {
         if (!holds) return bad("regions set without acquiring the core");
-        if (regs::kStatusRunning.get(host_.Status()) != 0) return bad("regions set while a job runs");
+        if (regs::kStatusRunning.get(host_.Status()) != 0)
+          return bad("regions set while a job runs");
         std::vector<driver::RegionWindow> windows;
-        for (size_t i = 0; i + sizeof(driver::WireRegion) <= request.data.size(); i += sizeof(driver::WireRegion)) {
+        for (size_t i = 0; i + sizeof(driver::WireRegion) <= request.data.size();
+             i += sizeof(driver::WireRegion)) {
           driver::WireRegion w;
           std::memcpy(&w, request.data.data() + i, sizeof(w));
-          windows.push_back(
-              {w.base, w.bytes, (w.permissions & 1) != 0, (w.permissions & 2) != 0, (w.permissions & 4) != 0});
+          windows.push_back({w.base, w.bytes, (w.permissions & 1) != 0, (w.permissions & 2) != 0,
+                             (w.permissions & 4) != 0});
         }
-        if (auto valid = CheckWindows(windows, client.slot * memory_.window(), memory_.window()); !valid) return valid;
+        if (auto valid = CheckWindows(windows, client.slot * memory_.window(), memory_.window());
+            !valid)
+          return valid;
         host_.SetRegions(windows);
         host_.TakeInterrupts();
         return {};
@@ -333,14 +356,16 @@ class Server {
       case MessageType::kTakeObservations: {
         if (!holds) return bad("observations taken without acquiring the core");
         const driver::ObservationBuilder* builder = host_.Observations();
-        if (builder == nullptr) return driver::Fail(Code::kUnsupported, "no observations were asked for");
+        if (builder == nullptr)
+          return driver::Fail(Code::kUnsupported, "no observations were asked for");
         const uint64_t bytes = builder->total_bytes();
         auto fd = driver::MakeSharedMemory("octile-observations", bytes);
         if (!fd) return tl::unexpected(fd.error());
         void* map = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, *fd, 0);
         if (map == MAP_FAILED) {
           close(*fd);
-          return driver::Fail(Code::kUnavailable, fmt::format("mapping {} bytes: {}", bytes, std::strerror(errno)));
+          return driver::Fail(Code::kUnavailable,
+                              fmt::format("mapping {} bytes: {}", bytes, std::strerror(errno)));
         }
         builder->Write(static_cast<uint8_t*>(map));
         munmap(map, bytes);
@@ -358,7 +383,8 @@ class Server {
   driver::Result<void> Greet(Client& client, const Message& request, Message& reply) {
     if (request.args[0] != driver::kProtocolVersion)
       return driver::Fail(Code::kIncompatible,
-                          fmt::format("the device process speaks protocol {}, the driver {}; use programs of one installation",
+                          fmt::format("the device process speaks protocol {}, the driver {}; use "
+                                      "programs of one installation",
                                       driver::kProtocolVersion, request.args[0]));
     if (client.greeted) return driver::Fail(Code::kInvalidArgument, "a second greeting");
     std::vector<bool> used(kMaxClients);
@@ -367,12 +393,14 @@ class Server {
     uint32_t slot = 0;
     while (slot < kMaxClients && used[slot]) ++slot;
     if (slot == kMaxClients)
-      return driver::Fail(Code::kUnavailable, fmt::format("the device serves {} clients already", kMaxClients));
+      return driver::Fail(Code::kUnavailable,
+                          fmt::format("the device serves {} clients already", kMaxClients));
     auto fd = driver::MakeSharedMemory("octile-device-memory", memory_.window());
     if (!fd) return tl::unexpected(fd.error());
     if (!memory_.Map(slot, *fd)) {
       close(*fd);
-      return driver::Fail(Code::kUnavailable, fmt::format("mapping device memory: {}", std::strerror(errno)));
+      return driver::Fail(Code::kUnavailable,
+                          fmt::format("mapping device memory: {}", std::strerror(errno)));
     }
     client.greeted = true;
     client.slot = slot;
@@ -429,7 +457,8 @@ class Server {
   void Release() {
     const uint32_t status = host_.Status();
     // A job without its client must not go on writing.
-    if ((status & (regs::kStatusIdle.mask() | regs::kStatusDone.mask())) == 0 && !host_.SoftReset()) unclean_ = true;
+    if ((status & (regs::kStatusIdle.mask() | regs::kStatusDone.mask())) == 0 && !host_.SoftReset())
+      unclean_ = true;
     host_.TakeInterrupts();
     holder_ = nullptr;
     Grant();
@@ -467,12 +496,14 @@ class Server {
   bool stop_ = false;
 };
 
-// The simulator may be deep in a computation, or stuck, when the driver goes: then this ends the process.
+// The simulator may be deep in a computation, or stuck, when the driver goes: then this ends the
+// process.
 void WatchOwner(int fd, std::string listen) {
   std::thread([fd, listen = std::move(listen)] {
     while (true) {
       pollfd p{fd, POLLRDHUP, 0};
-      if (poll(&p, 1, -1) > 0 && (p.revents & (POLLHUP | POLLERR | POLLRDHUP | POLLNVAL)) != 0) break;
+      if (poll(&p, 1, -1) > 0 && (p.revents & (POLLHUP | POLLERR | POLLRDHUP | POLLNVAL)) != 0)
+        break;
     }
     std::this_thread::sleep_for(std::chrono::milliseconds(500));
     if (!listen.empty()) unlink(listen.c_str());
@@ -494,7 +525,8 @@ int DeviceMain(int argc, char** argv, const PlatformBackend& backend) {
   if (settings->fd >= 0) std::signal(SIGINT, SIG_IGN);
   DeviceMemory memory(settings->memory);
   if (memory.span().empty())
-    return fail({ErrorCode::kDevice, fmt::format("cannot reserve {} bytes of address space", memory.bytes())});
+    return fail({ErrorCode::kDevice,
+                 fmt::format("cannot reserve {} bytes of address space", memory.bytes())});
   auto device = backend.make(OptionsOf(settings->config), settings->extras);
   if (!device) return fail(device.error());
   Server server(*settings, backend, memory, std::move(*device));

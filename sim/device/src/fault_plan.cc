@@ -38,12 +38,14 @@ Expected<BitFlip> ParseFlip(const std::string& key, const std::string& text) {
   size_t i = 0;
   if (place.size() == 3) {
     OCTILE_ASSIGN_OR_RETURN(const uint64_t region, Number(key, place[i++]));
-    if (region >= 8) return Fail(ErrorCode::kUsage, fmt::format("option '{}': region {}", key, region));
+    if (region >= 8)
+      return Fail(ErrorCode::kUsage, fmt::format("option '{}': region {}", key, region));
     flip.region = static_cast<int>(region);
   }
   OCTILE_ASSIGN_OR_RETURN(flip.offset, Number(key, place[i]));
   OCTILE_ASSIGN_OR_RETURN(const uint64_t bit, Number(key, place[i + 1]));
-  if (bit > 7) return Fail(ErrorCode::kUsage, fmt::format("option '{}': bit {} of a byte", key, bit));
+  if (bit > 7)
+    return Fail(ErrorCode::kUsage, fmt::format("option '{}': bit {} of a byte", key, bit));
   flip.bit = static_cast<int>(bit);
   return flip;
 }
@@ -84,7 +86,8 @@ Expected<bool> FaultPlan::Set(const std::string& key, const std::string& value) 
   } else if (key == "hang") {
     const auto parts = Split(value, ':');
     if (parts.size() > 2 || (parts.size() == 2 && parts[1] != "dead"))
-      return Fail(ErrorCode::kUsage, fmt::format("option 'hang': '{}' is not CYCLE or CYCLE:dead", value));
+      return Fail(ErrorCode::kUsage,
+                  fmt::format("option 'hang': '{}' is not CYCLE or CYCLE:dead", value));
     OCTILE_ASSIGN_OR_RETURN(hang, Number(key, parts[0]));
     hang_survives_reset = parts.size() == 2;
   } else if (key == "die") {

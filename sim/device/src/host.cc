@@ -1,10 +1,10 @@
 #include "octile/device/host.h"
 
-#include <algorithm>
-#include <csignal>
-
 #include <fmt/format.h>
 #include <unistd.h>
+
+#include <algorithm>
+#include <csignal>
 
 #include "octile/isa/registers.h"
 
@@ -14,8 +14,9 @@ sim::DeviceOptions OptionsOf(const Config& config) {
   auto u = [](int v) { return static_cast<uint32_t>(v); };
   sim::DeviceOptions o;
   const ArchConfig& a = config.arch;
-  o.core = {u(a.n),     u(a.weight_rows), u(a.ring_tiles),  u(a.acc_depth),    u(a.banks), u(a.bank_depth),
-            u(a.psets), u(a.wrows),       u(a.read_bursts), u(a.write_bursts), ArchHash(a)};
+  o.core = {u(a.n),           u(a.weight_rows),  u(a.ring_tiles), u(a.acc_depth),
+            u(a.banks),       u(a.bank_depth),   u(a.psets),      u(a.wrows),
+            u(a.read_bursts), u(a.write_bursts), ArchHash(a)};
   const PlatformConfig& p = config.platform;
   o.memory = {u(p.read_latency),   u(p.write_latency), u(p.beat_interval), u(p.refresh_period),
               u(p.refresh_cycles), u(p.jitter),        u(p.ready_jitter),  p.seed};
@@ -26,21 +27,25 @@ driver::Result<void> CheckWindows(std::span<const driver::RegionWindow> windows,
                                   uint64_t bytes) {
   using driver::Code;
   if (windows.size() > isa::kRegions)
-    return driver::Fail(Code::kInvalidArgument, fmt::format("{} regions, there are {}", windows.size(), isa::kRegions));
+    return driver::Fail(Code::kInvalidArgument,
+                        fmt::format("{} regions, there are {}", windows.size(), isa::kRegions));
   for (const driver::RegionWindow& w : windows) {
     if (w.bytes == 0) continue;
     if (w.base % 256 != 0 || w.bytes >> 32 != 0)
-      return driver::Fail(Code::kInvalidArgument,
-                          fmt::format("window {:#x}+{:#x}: base not a multiple of 256, or above 4 GiB", w.base, w.bytes));
+      return driver::Fail(
+          Code::kInvalidArgument,
+          fmt::format("window {:#x}+{:#x}: base not a multiple of 256, or above 4 GiB", w.base,
+                      w.bytes));
     if (w.base < base || w.base - base > bytes || w.bytes > bytes - (w.base - base))
-      return driver::Fail(Code::kInvalidArgument,
-                          fmt::format("window {:#x}+{:#x} leaves the client's memory", w.base, w.bytes));
+      return driver::Fail(
+          Code::kInvalidArgument,
+          fmt::format("window {:#x}+{:#x} leaves the client's memory", w.base, w.bytes));
   }
   return {};
 }
 
-DeviceHost::DeviceHost(std::unique_ptr<sim::CoreDevice> device, const ArchConfig& arch, FaultPlan plan,
-                       std::span<uint8_t> memory)
+DeviceHost::DeviceHost(std::unique_ptr<sim::CoreDevice> device, const ArchConfig& arch,
+                       FaultPlan plan, std::span<uint8_t> memory)
     : plan_(std::move(plan)), memory_(memory), arch_(arch), device_(std::move(device)) {
   device_->SetMemory(memory_);
 }
@@ -48,7 +53,8 @@ DeviceHost::DeviceHost(std::unique_ptr<sim::CoreDevice> device, const ArchConfig
 driver::Result<uint32_t> DeviceHost::Read(uint32_t offset) {
   uint32_t value = 0;
   if (!device_->ReadRegister(offset, &value))
-    return driver::Fail(driver::Code::kInvalidArgument, fmt::format("read of register {:#x}: bus error", offset));
+    return driver::Fail(driver::Code::kInvalidArgument,
+                        fmt::format("read of register {:#x}: bus error", offset));
   return value;
 }
 
@@ -88,8 +94,10 @@ void DeviceHost::StartJob() {
                                                             Read(regs::kProgramCount).value_or(0));
   device_->SetObservationSink(observe_.results ? &sink_ : nullptr);
   const bool hit = plan_.Hits(job_number_);
-  device_->InjectBusError(sim::Direction::kRead, hit ? plan_.bus_read_error.value_or(sim::kNever) : sim::kNever);
-  device_->InjectBusError(sim::Direction::kWrite, hit ? plan_.bus_write_error.value_or(sim::kNever) : sim::kNever);
+  device_->InjectBusError(sim::Direction::kRead,
+                          hit ? plan_.bus_read_error.value_or(sim::kNever) : sim::kNever);
+  device_->InjectBusError(sim::Direction::kWrite,
+                          hit ? plan_.bus_write_error.value_or(sim::kNever) : sim::kNever);
   if (hit) {
     for (size_t i = 0; i < plan_.flips.size(); ++i) {
       if (plan_.flips[i].cycle != 0) continue;
@@ -140,9 +148,10 @@ void DeviceHost::SetRegions(std::span<const driver::RegionWindow> regions) {
     device_->WriteRegister(regs::RegionBaseLo(r), static_cast<uint32_t>(w.base));
     device_->WriteRegister(regs::RegionBaseHi(r), static_cast<uint32_t>(w.base >> 32));
     device_->WriteRegister(regs::RegionLimit(r), static_cast<uint32_t>(w.bytes));
-    device_->WriteRegister(regs::RegionPerm(r), (w.read ? regs::kRegionPermRead.mask() : 0) |
-                                                    (w.write ? regs::kRegionPermWrite.mask() : 0) |
-                                                    (w.execute ? regs::kRegionPermExecute.mask() : 0));
+    device_->WriteRegister(regs::RegionPerm(r),
+                           (w.read ? regs::kRegionPermRead.mask() : 0) |
+                               (w.write ? regs::kRegionPermWrite.mask() : 0) |
+                               (w.execute ? regs::kRegionPermExecute.mask() : 0));
   }
 }
 
@@ -165,7 +174,8 @@ bool DeviceHost::Runnable() const { return !stopped_ && !stuck_ && device_->Busy
 void DeviceHost::Step(std::chrono::microseconds slice) {
   if (!Runnable()) return;
   const uint64_t fault = NextFaultCycle();
-  const uint64_t most = fault > job_cycle_ ? std::min(slice_cycles_, fault - job_cycle_) : slice_cycles_;
+  const uint64_t most =
+      fault > job_cycle_ ? std::min(slice_cycles_, fault - job_cycle_) : slice_cycles_;
   const auto start = Clock::now();
   const uint64_t advanced = device_->Run(most);
   const auto time = Clock::now() - start;

@@ -1,13 +1,13 @@
 #include "octile/device/in_process.h"
 
+#include <fmt/format.h>
+#include <sys/mman.h>
+
 #include <atomic>
 #include <condition_variable>
 #include <cstring>
 #include <mutex>
 #include <thread>
-
-#include <fmt/format.h>
-#include <sys/mman.h>
 
 #include "octile/isa/registers.h"
 #include "octile/program/config.h"
@@ -26,7 +26,8 @@ class Mapping {
  public:
   explicit Mapping(uint64_t bytes)
       : bytes_(bytes),
-        data_(mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)) {}
+        data_(mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
+                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)) {}
   ~Mapping() {
     if (data_ != MAP_FAILED) munmap(data_, bytes_);
   }
@@ -34,7 +35,8 @@ class Mapping {
   Mapping& operator=(const Mapping&) = delete;
 
   std::span<uint8_t> span() const {
-    return data_ == MAP_FAILED ? std::span<uint8_t>() : std::span(static_cast<uint8_t*>(data_), bytes_);
+    return data_ == MAP_FAILED ? std::span<uint8_t>()
+                               : std::span(static_cast<uint8_t*>(data_), bytes_);
   }
 
  private:
@@ -45,7 +47,8 @@ class Mapping {
 class InProcessTransport : public driver::Transport {
  public:
   InProcessTransport(driver::TransportInfo info, std::unique_ptr<Mapping> memory,
-                     std::unique_ptr<sim::CoreDevice> device, const ArchConfig& arch, FaultPlan plan)
+                     std::unique_ptr<sim::CoreDevice> device, const ArchConfig& arch,
+                     FaultPlan plan)
       : info_(std::move(info)),
         memory_(std::move(memory)),
         host_(std::move(device), arch, std::move(plan), memory_->span()) {
@@ -66,7 +69,8 @@ class InProcessTransport : public driver::Transport {
   Result<void> Write(uint32_t offset, uint32_t value, Deadline deadline) override {
     Entry entry(*this);
     if (auto check = Check(offset, deadline, entry); !check) return check;
-    if (!acquired_) return Fail(Code::kInvalidArgument, "register write without acquiring the core");
+    if (!acquired_)
+      return Fail(Code::kInvalidArgument, "register write without acquiring the core");
     return host_.Write(offset, value);
   }
 
@@ -91,7 +95,8 @@ class InProcessTransport : public driver::Transport {
     Entry entry(*this);
     if (closed_) return Closed();
     if (!acquired_) return Fail(Code::kInvalidArgument, "regions set without acquiring the core");
-    if (auto valid = CheckWindows(regions, info_.memory_base, memory_->span().size()); !valid) return valid;
+    if (auto valid = CheckWindows(regions, info_.memory_base, memory_->span().size()); !valid)
+      return valid;
     host_.SetRegions(regions);
     host_.TakeInterrupts();
     interrupts_ = 0;
@@ -188,8 +193,10 @@ class InProcessTransport : public driver::Transport {
     std::unique_lock lock(mutex_);
     while (!closed_) {
       if (!host_.Runnable() || entering_ > 0) {
-        // Without work until a register access brings some; with somebody waiting just long enough to let him in.
-        changed_.wait_for(lock, host_.Runnable() ? std::chrono::milliseconds(1) : std::chrono::milliseconds(500));
+        // Without work until a register access brings some; with somebody waiting just long enough
+        // to let him in.
+        changed_.wait_for(
+            lock, host_.Runnable() ? std::chrono::milliseconds(1) : std::chrono::milliseconds(500));
         continue;
       }
       host_.Step(std::chrono::milliseconds(2));
@@ -210,16 +217,19 @@ class InProcessTransport : public driver::Transport {
   std::thread simulator_;
 };
 
-Result<std::unique_ptr<driver::Transport>> Open(const PlatformBackend& backend, const driver::Uri& uri) {
+Result<std::unique_ptr<driver::Transport>> Open(const PlatformBackend& backend,
+                                                const driver::Uri& uri) {
   auto config = LoadConfig(uri.target.empty() ? DefaultConfigName() : uri.target);
   if (!config)
-    return Fail(Code::kConfiguration, fmt::format("device '{}': {}", uri.text, config.error().message));
+    return Fail(Code::kConfiguration,
+                fmt::format("device '{}': {}", uri.text, config.error().message));
   FaultPlan plan;
   PlatformBackend::Extras extras;
   uint64_t bytes = kDefaultMemory;
   for (const auto& [key, value] : uri.options) {
     const auto bad = [&, key = key, value = value](const std::string& why) {
-      return Fail(Code::kInvalidArgument, fmt::format("device '{}': option '{}={}': {}", uri.text, key, value, why));
+      return Fail(Code::kInvalidArgument,
+                  fmt::format("device '{}': option '{}={}': {}", uri.text, key, value, why));
     };
     if (key == "memory") {
       auto number = driver::ParseNumber(key, value);
@@ -234,14 +244,17 @@ Result<std::unique_ptr<driver::Transport>> Open(const PlatformBackend& backend, 
     if (!*taken && !SetPlatformField(config->platform, key, value)) extras[key] = value;
   }
   if (auto valid = Validate(config->platform); !valid)
-    return Fail(Code::kInvalidArgument, fmt::format("device '{}': {}", uri.text, valid.error().message));
+    return Fail(Code::kInvalidArgument,
+                fmt::format("device '{}': {}", uri.text, valid.error().message));
   auto device = backend.make(OptionsOf(*config), extras);
   if (!device)
-    return Fail(device.error().code == ErrorCode::kUsage ? Code::kInvalidArgument : Code::kUnavailable,
-                fmt::format("device '{}': {}", uri.text, device.error().message));
+    return Fail(
+        device.error().code == ErrorCode::kUsage ? Code::kInvalidArgument : Code::kUnavailable,
+        fmt::format("device '{}': {}", uri.text, device.error().message));
   auto memory = std::make_unique<Mapping>(bytes);
   if (memory->span().empty())
-    return Fail(Code::kUnavailable, fmt::format("device '{}': cannot map {} bytes", uri.text, bytes));
+    return Fail(Code::kUnavailable,
+                fmt::format("device '{}': cannot map {} bytes", uri.text, bytes));
   driver::TransportInfo info;
   info.backend = backend.name;
   info.config = config->name;
@@ -250,8 +263,8 @@ Result<std::unique_ptr<driver::Transport>> Open(const PlatformBackend& backend, 
   info.context = 1;
   info.cycle_exact = backend.cycle_exact;
   info.observable = backend.observable;
-  return std::make_unique<InProcessTransport>(std::move(info), std::move(memory), std::move(*device),
-                                              config->arch, std::move(plan));
+  return std::make_unique<InProcessTransport>(std::move(info), std::move(memory),
+                                              std::move(*device), config->arch, std::move(plan));
 }
 
 }  // namespace
@@ -260,7 +273,9 @@ void RegisterInProcessBackend(PlatformBackend backend, std::string description) 
   driver::TransportBackend entry;
   entry.name = backend.name;
   entry.description = std::move(description);
-  entry.open = [backend = std::move(backend)](const driver::Uri& uri, Deadline) { return Open(backend, uri); };
+  entry.open = [backend = std::move(backend)](const driver::Uri& uri, Deadline) {
+    return Open(backend, uri);
+  };
   driver::RegisterBackend(std::move(entry));
 }
 

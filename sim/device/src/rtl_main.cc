@@ -15,7 +15,8 @@ using octile::Fail;
 octile::Status ParseWindow(const std::string& text, octile::verilated::RtlOptions* options) {
   const size_t colon = text.find(':');
   if (colon == std::string::npos)
-    return Fail(ErrorCode::kUsage, fmt::format("option 'wave_cycles': '{}' is not BEGIN:END", text));
+    return Fail(ErrorCode::kUsage,
+                fmt::format("option 'wave_cycles': '{}' is not BEGIN:END", text));
   const auto number = [](const std::string& part, uint64_t* value) -> octile::Status {
     if (part.empty()) return {};
     const auto parsed = octile::driver::ParseNumber("wave_cycles", part);
@@ -30,8 +31,9 @@ octile::Status ParseWindow(const std::string& text, octile::verilated::RtlOption
   return {};
 }
 
-Expected<std::unique_ptr<octile::sim::CoreDevice>> Make(const octile::sim::DeviceOptions& device,
-                                                        const octile::device::PlatformBackend::Extras& extras) {
+Expected<std::unique_ptr<octile::sim::CoreDevice>> Make(
+    const octile::sim::DeviceOptions& device,
+    const octile::device::PlatformBackend::Extras& extras) {
   octile::verilated::RtlOptions options;
   options.device = device;
   for (const auto& [key, value] : extras) {
@@ -46,9 +48,11 @@ Expected<std::unique_ptr<octile::sim::CoreDevice>> Make(const octile::sim::Devic
     } else if (key == "check_bus" && (value == "0" || value == "1")) {
       options.check_bus = value == "1";
     } else {
-      return Fail(ErrorCode::kUsage, fmt::format("the RTL device has no option '{}={}'; it has wave=FILE, wave_cycles=A:B, "
-                                                 "seed_x=N, check_bus=0|1",
-                                                 key, value));
+      return Fail(
+          ErrorCode::kUsage,
+          fmt::format("the RTL device has no option '{}={}'; it has wave=FILE, wave_cycles=A:B, "
+                      "seed_x=N, check_bus=0|1",
+                      key, value));
     }
   }
   return octile::verilated::MakeVerilatedDevice(options);
@@ -56,4 +60,6 @@ Expected<std::unique_ptr<octile::sim::CoreDevice>> Make(const octile::sim::Devic
 
 }  // namespace
 
-int main(int argc, char** argv) { return octile::device::DeviceMain(argc, argv, {"rtl", true, true, Make}); }
+int main(int argc, char** argv) {
+  return octile::device::DeviceMain(argc, argv, {"rtl", true, true, Make});
+}

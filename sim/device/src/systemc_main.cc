@@ -6,13 +6,16 @@
 
 namespace {
 
-octile::Expected<std::unique_ptr<octile::sim::CoreDevice>> Make(const octile::sim::DeviceOptions& options,
-                                                                const octile::device::PlatformBackend::Extras& extras) {
+octile::Expected<std::unique_ptr<octile::sim::CoreDevice>> Make(
+    const octile::sim::DeviceOptions& options,
+    const octile::device::PlatformBackend::Extras& extras) {
   octile::sim::DeviceOptions o = options;
   for (const auto& [key, value] : extras) {
     if (key != "timing_only" || (value != "0" && value != "1"))
-      return octile::Fail(octile::ErrorCode::kUsage,
-                          fmt::format("the SystemC device has no option '{}={}'; it has timing_only=0|1", key, value));
+      return octile::Fail(
+          octile::ErrorCode::kUsage,
+          fmt::format("the SystemC device has no option '{}={}'; it has timing_only=0|1", key,
+                      value));
     o.timing_only = value == "1";
   }
   return octile::systemc::MakeSystemcDevice(o);

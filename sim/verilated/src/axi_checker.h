@@ -23,16 +23,21 @@ class AxiChecker {
 
   // Empty, or the rule that was broken.
   std::string Check(const BusCycle& c) {
-    if (held_ar_ && (!c.arvalid || c.araddr != araddr_ || c.arlen != arlen_)) return "AR changed before it was accepted";
-    if (held_aw_ && (!c.awvalid || c.awaddr != awaddr_ || c.awlen != awlen_)) return "AW changed before it was accepted";
-    if (held_w_ && (!c.wvalid || c.wlast != wlast_ || std::memcmp(c.wdata, wdata_, beat_bytes_) != 0))
+    if (held_ar_ && (!c.arvalid || c.araddr != araddr_ || c.arlen != arlen_))
+      return "AR changed before it was accepted";
+    if (held_aw_ && (!c.awvalid || c.awaddr != awaddr_ || c.awlen != awlen_))
+      return "AW changed before it was accepted";
+    if (held_w_ &&
+        (!c.wvalid || c.wlast != wlast_ || std::memcmp(c.wdata, wdata_, beat_bytes_) != 0))
       return "W changed before it was accepted";
     // The core reserves room before it asks, so it never makes the bus wait.
     if (!c.rready || !c.bready) return "RREADY or BREADY low";
     if (c.arvalid && !held_ar_)
-      if (const char* error = Address(c.araddr, c.arlen, c.arsize, c.arburst)) return std::string("AR: ") + error;
+      if (const char* error = Address(c.araddr, c.arlen, c.arsize, c.arburst))
+        return std::string("AR: ") + error;
     if (c.awvalid && !held_aw_)
-      if (const char* error = Address(c.awaddr, c.awlen, c.awsize, c.awburst)) return std::string("AW: ") + error;
+      if (const char* error = Address(c.awaddr, c.awlen, c.awsize, c.awburst))
+        return std::string("AW: ") + error;
     if (c.awvalid && c.awready) bursts_.push_back(c.awlen + 1);
     if (c.wvalid && c.wready) {
       if (bursts_.empty()) return "W without AW";

@@ -5,6 +5,8 @@
 #include <verilated_fst_c.h>
 #endif
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
@@ -12,8 +14,6 @@
 #include <map>
 #include <utility>
 #include <vector>
-
-#include <fmt/format.h>
 
 #include "Voctile_core.h"
 #include "axi_checker.h"
@@ -41,8 +41,10 @@ class VerilatedDevice : public sim::CoreDevice {
     context_.assertOn(false);
     core_->rst_ni = 0;
     core_->clk_i = 1;
-    core_->m_axi_arready_i = core_->m_axi_rvalid_i = core_->m_axi_rlast_i = core_->m_axi_rresp_i = 0;
-    core_->m_axi_awready_i = core_->m_axi_wready_i = core_->m_axi_bvalid_i = core_->m_axi_bresp_i = 0;
+    core_->m_axi_arready_i = core_->m_axi_rvalid_i = core_->m_axi_rlast_i = core_->m_axi_rresp_i =
+        0;
+    core_->m_axi_awready_i = core_->m_axi_wready_i = core_->m_axi_bvalid_i = core_->m_axi_bresp_i =
+        0;
     core_->s_axil_awvalid_i = core_->s_axil_wvalid_i = core_->s_axil_bready_i = 0;
     core_->s_axil_arvalid_i = core_->s_axil_rready_i = 0;
     core_->s_axil_wstrb_i = 15;
@@ -171,7 +173,8 @@ class VerilatedDevice : public sim::CoreDevice {
     ++now_;
   }
 
-  // One cycle with the memory behind the bus. Between calls the outputs show the registered state of the cycle to come.
+  // One cycle with the memory behind the bus. Between calls the outputs show the registered state
+  // of the cycle to come.
   void Cycle() {
     if (core_->trace_running_o != 0 && !running_) BeginJob();
     const uint64_t t = now_ - job_start_;
@@ -205,8 +208,10 @@ class VerilatedDevice : public sim::CoreDevice {
     classes_ = kNoClasses;
     same_ = 0;
     recorder_.Start(written_[regs::kProgramCount] & regs::kProgramCountCount.mask());
-    const int region = static_cast<int>(written_[regs::kProgramRegion] & regs::kProgramRegionRegion.mask());
-    program_ = (uint64_t{written_[regs::RegionBaseHi(region)]} << 32 | written_[regs::RegionBaseLo(region)]) +
+    const int region =
+        static_cast<int>(written_[regs::kProgramRegion] & regs::kProgramRegionRegion.mask());
+    program_ = (uint64_t{written_[regs::RegionBaseHi(region)]} << 32 |
+                written_[regs::RegionBaseLo(region)]) +
                written_[regs::kProgramOffset];
 #ifdef OCTILE_RTL_TRACE
     OpenWave();
@@ -231,13 +236,15 @@ class VerilatedDevice : public sim::CoreDevice {
     if (const uint32_t cause = Peek(regs::kFaultCause); cause != 0) {
       trace_.fault.cause = cause;
       trace_.fault.instruction = Peek(regs::kFaultInstruction);
-      if (cause == static_cast<uint32_t>(isa::Fault::kConflict)) trace_.fault.second = Peek(regs::kFaultInstruction2);
+      if (cause == static_cast<uint32_t>(isa::Fault::kConflict))
+        trace_.fault.second = Peek(regs::kFaultInstruction2);
       trace_.fault.address = Peek64(regs::kFaultAddressLo);
       trace_.fault.cycle = fault_cycle_;
     }
     (void)WriteRegister(regs::kSnapshot, regs::kSnapshotTake.mask());
-    constexpr uint32_t kBytes[] = {regs::kReadBytesFetchLo, regs::kReadBytesPrmLo, regs::kReadBytesWgtLo,
-                                   regs::kReadBytesActLo, regs::kWrittenBytesLo};
+    constexpr uint32_t kBytes[] = {regs::kReadBytesFetchLo, regs::kReadBytesPrmLo,
+                                   regs::kReadBytesWgtLo, regs::kReadBytesActLo,
+                                   regs::kWrittenBytesLo};
     for (size_t i = 0; i < std::size(kBytes); ++i) trace_.bytes[i] = Peek64(kBytes[i]);
     collected_ = true;
   }
@@ -259,7 +266,8 @@ class VerilatedDevice : public sim::CoreDevice {
       FlushClasses();
       for (int q = 0; q < sim::kQueues; ++q)
         if ((issue >> q & 1) != 0)
-          recorder_.Issue(q, core_->trace_issue_index_o[q], LayerOf(core_->trace_issue_index_o[q]), t);
+          recorder_.Issue(q, core_->trace_issue_index_o[q], LayerOf(core_->trace_issue_index_o[q]),
+                          t);
     }
     if (done != 0)
       for (int q = 0; q < sim::kQueues; ++q)
@@ -300,7 +308,8 @@ class VerilatedDevice : public sim::CoreDevice {
       if (!ar_pending_) {
         ar_pending_ = true;
         const uint32_t beats = core_->m_axi_arlen_o + 1u;
-        const bool error = timing_.reads() == read_error_ || Outside(core_->m_axi_araddr_o, uint64_t{beats} * n_);
+        const bool error =
+            timing_.reads() == read_error_ || Outside(core_->m_axi_araddr_o, uint64_t{beats} * n_);
         const auto burst = timing_.Read(t, beats);
         ar_accept_ = burst.accept;
         reads_.push_back({core_->m_axi_araddr_o, beats, 0, burst.first, error});
@@ -319,7 +328,8 @@ class VerilatedDevice : public sim::CoreDevice {
     if (burst.error) {
       std::memset(&core_->m_axi_rdata_i, 0, n_);
     } else {
-      std::memcpy(&core_->m_axi_rdata_i, memory_.data() + burst.address + uint64_t{burst.sent} * n_, n_);
+      std::memcpy(&core_->m_axi_rdata_i, memory_.data() + burst.address + uint64_t{burst.sent} * n_,
+                  n_);
     }
     const bool last = ++burst.sent == burst.beats;
     core_->m_axi_rlast_i = last;
@@ -334,7 +344,8 @@ class VerilatedDevice : public sim::CoreDevice {
       write_address_ = core_->m_axi_awaddr_o;
       write_beats_ = core_->m_axi_awlen_o + 1u;
       write_sent_ = 0;
-      write_failed_ = timing_.writes() == write_error_ || Outside(write_address_, uint64_t{write_beats_} * n_);
+      write_failed_ =
+          timing_.writes() == write_error_ || Outside(write_address_, uint64_t{write_beats_} * n_);
       const auto burst = timing_.Write(t, write_beats_);
       aw_accept_ = burst.accept;
       next_data_ = burst.accept;
@@ -345,7 +356,8 @@ class VerilatedDevice : public sim::CoreDevice {
       data_ready = t == next_data_;
       if (data_ready) {
         if (!write_failed_)
-          std::memcpy(memory_.data() + write_address_ + uint64_t{write_sent_} * n_, &core_->m_axi_wdata_o, n_);
+          std::memcpy(memory_.data() + write_address_ + uint64_t{write_sent_} * n_,
+                      &core_->m_axi_wdata_o, n_);
         next_data_ += timing_.profile().beat_interval;
         if (++write_sent_ == write_beats_) writing_ = false;
       }
@@ -422,7 +434,7 @@ class VerilatedDevice : public sim::CoreDevice {
   bool busy_ = false;
   bool running_ = false;  // trace_running_o
   bool ended_ = false;
-  uint64_t program_ = 0;  // address of the job's first instruction
+  uint64_t program_ = 0;                  // address of the job's first instruction
   std::map<uint32_t, uint32_t> written_;  // last accepted register writes
 
   std::deque<Read> reads_;
@@ -450,16 +462,20 @@ class VerilatedDevice : public sim::CoreDevice {
 Expected<std::unique_ptr<sim::CoreDevice>> MakeVerilatedDevice(const RtlOptions& options) {
 #ifndef OCTILE_RTL_TRACE
   if (!options.wave.empty())
-    return Fail(ErrorCode::kUsage, "this RTL device was built without waves; the program whose name ends in -wave has them");
+    return Fail(
+        ErrorCode::kUsage,
+        "this RTL device was built without waves; the program whose name ends in -wave has them");
 #endif
 #ifndef OCTILE_RTL_CHECKED
   if (options.seed_x != 0)
     return Fail(ErrorCode::kUsage,
-                "this RTL device was built without random initial values; the program whose name ends in -checked has them");
+                "this RTL device was built without random initial values; the program whose name "
+                "ends in -checked has them");
 #endif
   auto device = std::make_unique<VerilatedDevice>(options);
   uint32_t low = 0, high = 0;
-  const bool read = device->ReadRegister(regs::kArchHashLo, &low) && device->ReadRegister(regs::kArchHashHi, &high);
+  const bool read = device->ReadRegister(regs::kArchHashLo, &low) &&
+                    device->ReadRegister(regs::kArchHashHi, &high);
   const uint64_t hash = uint64_t{high} << 32 | low;
   if (!read || hash != options.device.core.arch_hash)
     return Fail(ErrorCode::kProgram,

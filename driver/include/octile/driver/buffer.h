@@ -8,9 +8,10 @@
 
 namespace octile::driver {
 
-// A piece of device memory, aligned to 4096 bytes and zeroed when allocated, freed with its last handle. Copies and
-// sub-ranges share the memory. Device memory is shared with the host, so mapping copies nothing; the Sync calls order host and
-// device accesses and are where a board would flush or invalidate.
+// A piece of device memory, aligned to 4096 bytes and zeroed when allocated, freed with its last
+// handle. Copies and sub-ranges share the memory. Device memory is shared with the host, so mapping
+// copies nothing; the Sync calls order host and device accesses and are where a board would flush
+// or invalidate.
 class Buffer {
  public:
   static constexpr uint64_t kAlignment = 4096;
@@ -27,12 +28,14 @@ class Buffer {
   // In the device's address space. 0 for an empty handle.
   uint64_t device_address() const;
 
-  // The bytes themselves; valid as long as this handle or a copy lives. kStale: empty handle or closed device.
+  // The bytes themselves; valid as long as this handle or a copy lives. kStale: empty handle or
+  // closed device.
   Result<std::span<uint8_t>> Map() const;
   // Part of the buffer: offset + bytes within it (kInvalidArgument otherwise).
   Result<Buffer> Sub(uint64_t offset, uint64_t bytes) const;
 
-  // Makes host writes visible to jobs submitted later, and results of completed jobs visible to the host.
+  // Makes host writes visible to jobs submitted later, and results of completed jobs visible to the
+  // host.
   Result<void> SyncToDevice(uint64_t offset, uint64_t bytes) const;
   Result<void> SyncFromDevice(uint64_t offset, uint64_t bytes) const;
 

@@ -5,7 +5,8 @@
 
 namespace octile::driver {
 
-// The point in time at which a blocking call gives up. Every blocking call takes one; there is no infinite default.
+// The point in time at which a blocking call gives up. Every blocking call takes one; there is no
+// infinite default.
 class Deadline {
  public:
   using Clock = std::chrono::steady_clock;

@@ -31,7 +31,8 @@ struct OpenOptions {
 };
 
 struct LoadOptions {
-  // false: the instructions are not looked at. For tests of the hardware's own checks; regions still confine the job.
+  // false: the instructions are not looked at. For tests of the hardware's own checks; regions
+  // still confine the job.
   bool verify = true;
 };
 
@@ -49,15 +50,16 @@ struct DeviceInfo {
   bool available = false;  // for rtl: the device executable of this configuration was found
 };
 
-// An open device. All calls may come from any thread. Destruction closes fast: jobs that run are abandoned.
+// An open device. All calls may come from any thread. Destruction closes fast: jobs that run are
+// abandoned.
 class Device {
  public:
-  // Backends: "mock", "systemc", "rtl", and those that were registered ("iss"). Sorted by backend, configurations in
-  // the order of rtl/spec/configs.yml.
+  // Backends: "mock", "systemc", "rtl", and those that were registered ("iss"). Sorted by backend,
+  // configurations in the order of rtl/spec/configs.yml.
   static std::vector<DeviceInfo> Enumerate();
 
-  // BACKEND:CONFIG[?option=value&...], or socket:PATH. CONFIG is a name or a .yml file; empty means the default one. The options are
-  // listed in docs/driver.md; an unknown one is an error.
+  // BACKEND:CONFIG[?option=value&...], or socket:PATH. CONFIG is a name or a .yml file; empty means
+  // the default one. The options are listed in docs/driver.md; an unknown one is an error.
   static Result<Device> Open(std::string_view uri, const OpenOptions& options = {});
 
   Device();
@@ -74,18 +76,21 @@ class Device {
   // kOutOfMemory names what is free. bytes > 0.
   Result<Buffer> Allocate(uint64_t bytes) const;
 
-  // Verifies the program, allocates its regions, fills them with their initial data. Nothing reaches the device unless the program is
-  // valid: kProgramRejected, or kIncompatible when it was compiled for another architecture or ISA.
+  // Verifies the program, allocates its regions, fills them with their initial data. Nothing
+  // reaches the device unless the program is valid: kProgramRejected, or kIncompatible when it was
+  // compiled for another architecture or ISA.
   Result<ProgramHandle> Load(const Program& program, const LoadOptions& options = {}) const;
 
   // Queues a run; jobs of a device run in order of submission.
   Result<Job> Submit(const ProgramHandle& program, const SubmitOptions& options = {}) const;
 
-  // Ends what runs (kCancelled) and what is queued, resets the core and proves by a self-test job that it works: fetch, DMA in and
-  // out, interrupt. Success means kReady; on any error the state is kNeedsReset or kLost.
+  // Ends what runs (kCancelled) and what is queued, resets the core and proves by a self-test job
+  // that it works: fetch, DMA in and out, interrupt. Success means kReady; on any error the state
+  // is kNeedsReset or kLost.
   Result<void> Reset(Deadline deadline) const;
 
-  // Waits for the jobs submitted so far, then closes. kTimeout: the deadline passed; closed nevertheless, jobs abandoned.
+  // Waits for the jobs submitted so far, then closes. kTimeout: the deadline passed; closed
+  // nevertheless, jobs abandoned.
   Result<void> Close(Deadline deadline);
 
  private:

@@ -8,8 +8,8 @@
 
 namespace octile::driver {
 
-// A program that was verified and lies in device memory, with a buffer bound to each of its regions. It may be run any number of
-// times. Copies share everything.
+// A program that was verified and lies in device memory, with a buffer bound to each of its
+// regions. It may be run any number of times. Copies share everything.
 class ProgramHandle {
  public:
   ProgramHandle();
@@ -24,8 +24,8 @@ class ProgramHandle {
   uint32_t instruction_count() const;
   // The buffer bound to a region. kInvalidArgument: no such region.
   Result<Buffer> region(int index) const;
-  // Binds another buffer of the same device, at least as large as the region and aligned to 256 bytes, for jobs submitted later.
-  // Regions with instructions keep theirs (kInvalidArgument).
+  // Binds another buffer of the same device, at least as large as the region and aligned to 256
+  // bytes, for jobs submitted later. Regions with instructions keep theirs (kInvalidArgument).
   Result<void> Bind(int index, const Buffer& buffer) const;
 
  private:

@@ -13,12 +13,14 @@ namespace octile::driver {
 
 inline constexpr uint64_t kNever = ~uint64_t{0};
 
-// Cycles of every queue in every class (isa::Queue, isa::Class); every row sums to the job's cycles.
+// Cycles of every queue in every class (isa::Queue, isa::Class); every row sums to the job's
+// cycles.
 using ClassMatrix = std::array<std::array<uint64_t, isa::kClasses>, isa::kQueues>;
 
 // One snapshot of the counter registers, taken when the job had ended.
 struct JobCounters {
-  uint64_t cycles = 0;  // from acceptance of the start to the end of END, or to the fault, inclusive
+  uint64_t cycles =
+      0;  // from acceptance of the start to the end of END, or to the fault, inclusive
   ClassMatrix classes{};
   uint64_t bytes_fetch = 0;
   uint64_t bytes_prm = 0;
@@ -30,7 +32,8 @@ struct JobCounters {
   bool operator==(const JobCounters&) const = default;
 };
 
-// The fault record (docs/timing.md section 10). Instruction numbers count in the whole program, not in the job.
+// The fault record (docs/timing.md section 10). Instruction numbers count in the whole program, not
+// in the job.
 struct FaultReport {
   isa::Fault cause = isa::Fault::kNone;
   uint32_t instruction = 0;
@@ -52,20 +55,22 @@ struct LayerCounters {
 
 // The vectors that one instruction wrote to the activation buffer, in the order it wrote them.
 struct ObservedResult {
-  uint32_t instruction = 0;               // number in the whole program
-  std::span<const uint32_t> addresses;    // vector addresses
-  std::span<const uint8_t> data;          // N bytes for each address
+  uint32_t instruction = 0;             // number in the whole program
+  std::span<const uint32_t> addresses;  // vector addresses
+  std::span<const uint8_t> data;        // N bytes for each address
 };
 
 // What the observe port delivered for one job; asked for with SubmitOptions::observe.
 struct Observations {
   uint32_t first_instruction = 0;  // number in the whole program of the job's first instruction
-  // By instruction of the job (index 0 is first_instruction): the cycle; kNever: it did not issue or complete. END does neither.
+  // By instruction of the job (index 0 is first_instruction): the cycle; kNever: it did not issue
+  // or complete. END does neither.
   std::span<const uint64_t> issue;
   std::span<const uint64_t> completion;
-  std::vector<LayerCounters> layers;    // ascending layer numbers
+  std::vector<LayerCounters> layers;  // ascending layer numbers
   uint64_t tile_starts = 0;
-  std::vector<ObservedResult> results;  // ascending instruction numbers; empty unless results were asked for
+  std::vector<ObservedResult>
+      results;  // ascending instruction numbers; empty unless results were asked for
 
   std::shared_ptr<const void> storage;  // what the spans point into
 };

@@ -1,5 +1,6 @@
-// One platform with what surrounds it: it runs in slices between register accesses, its interrupts become events, the faults of a plan
-// happen to it, and what it observes is collected. The device process and the in-process transport are built on this.
+// One platform with what surrounds it: it runs in slices between register accesses, its interrupts
+// become events, the faults of a plan happen to it, and what it observes is collected. The device
+// process and the in-process transport are built on this.
 #pragma once
 
 #include <array>
@@ -14,9 +15,9 @@
 #include <string>
 #include <vector>
 
+#include "octile/device/fault_plan.h"
 #include "octile/program/config.h"
 #include "octile/sim/device.h"
-#include "octile/device/fault_plan.h"
 #include "transport/observation_block.h"
 #include "transport/transport.h"
 
@@ -27,15 +28,20 @@ struct PlatformBackend {
   std::string name;  // "systemc"
   bool cycle_exact = true;
   bool observable = true;
-  // Options beyond the memory profile, as given in the URI (wave=..., timing_only=1); errors name unknown ones.
+  // Options beyond the memory profile, as given in the URI (wave=..., timing_only=1); errors name
+  // unknown ones.
   using Extras = std::map<std::string, std::string>;
-  std::function<Expected<std::unique_ptr<sim::CoreDevice>>(const sim::DeviceOptions&, const Extras&)> make;
+  std::function<Expected<std::unique_ptr<sim::CoreDevice>>(const sim::DeviceOptions&,
+                                                           const Extras&)>
+      make;
 };
 
 sim::DeviceOptions OptionsOf(const Config& config);
 
-// kInvalidArgument: more than the hardware's regions, or one that leaves memory base .. base + bytes - 1.
-driver::Result<void> CheckWindows(std::span<const driver::RegionWindow> windows, uint64_t base, uint64_t bytes);
+// kInvalidArgument: more than the hardware's regions, or one that leaves memory base .. base +
+// bytes - 1.
+driver::Result<void> CheckWindows(std::span<const driver::RegionWindow> windows, uint64_t base,
+                                  uint64_t bytes);
 
 class DeviceHost {
  public:

@@ -1,5 +1,5 @@
-// Platforms inside the driver's own process: a thread simulates. For the instruction simulator, and for models without a simulation
-// kernel.
+// Platforms inside the driver's own process: a thread simulates. For the instruction simulator, and
+// for models without a simulation kernel.
 #pragma once
 
 #include <functional>
@@ -10,7 +10,8 @@
 
 namespace octile::device {
 
-// Makes the backend known to the driver as BACKEND:CONFIG[?option=value...], with the options of a device process but those that need one.
+// Makes the backend known to the driver as BACKEND:CONFIG[?option=value...], with the options of a
+// device process but those that need one.
 void RegisterInProcessBackend(PlatformBackend backend, std::string description);
 
 }  // namespace octile::device
