@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <functional>
@@ -389,8 +390,8 @@ TEST(Hostile, FunctionsThatMultiplyAreCapped) {
     auto* f = m.add_functions();
     f->set_name(fmt::format("f{}", i));
     f->set_domain("bomb");
-    f->add_input("a");
-    f->add_output("c");
+    f->add_input(std::string("a"));
+    f->add_output(std::string("c"));
     for (const char* domain : {"", "bomb"}) {
       auto* import = f->add_opset_import();
       import->set_domain(domain);
@@ -420,7 +421,9 @@ class External : public testing::Test {
     std::filesystem::remove_all(root_);
     std::filesystem::create_directories(root_ / "model" / "sub");
     Write(root_ / "secret.bin", std::string(24, 1));
-    Write(root_ / "model" / "w.bin", std::string(8, 9) + std::string(24, 5));
+    std::string shifted(32, 5);
+    std::fill_n(shifted.begin(), 8, 9);
+    Write(root_ / "model" / "w.bin", shifted);
     Write(root_ / "model" / "sub" / "w.bin", std::string(24, 5));
   }
   void TearDown() override { std::filesystem::remove_all(root_); }
