@@ -128,8 +128,8 @@ void RemoteTransport::ReadMessages() {
       ++interrupts_;
     } else {
       const auto it = waiting_.find(message.number);
-      if (it != waiting_.end() && !it->second) {
-        it->second = std::move(message);
+      if (it != waiting_.end() && it->second == nullptr) {
+        it->second = std::make_unique<Message>(std::move(message));
       } else if (message.fd >= 0) {
         // Late answers are answers to nobody.
         close(message.fd);
@@ -144,7 +144,7 @@ Result<Message> RemoteTransport::Request(Message message, Deadline deadline, boo
     const std::lock_guard lock(mutex_);
     if (lost_) return tl::unexpected(*lost_);
     message.number = next_number_++;
-    waiting_.emplace(message.number, std::nullopt);
+    waiting_.emplace(message.number, nullptr);
   }
   const uint64_t number = message.number;
   Result<void> sent;
@@ -155,12 +155,12 @@ Result<Message> RemoteTransport::Request(Message message, Deadline deadline, boo
   std::unique_lock lock(mutex_);
   const auto it = waiting_.find(number);
   const bool ended = sent && changed_.wait_until(lock, deadline.when(), [&] {
-    return it->second || lost_ || (wakeable && woken_);
+    return it->second != nullptr || lost_ || (wakeable && woken_);
   });
   if (wakeable) woken_ = false;
-  std::optional<Message> reply = std::move(it->second);
+  const std::unique_ptr<Message> reply = std::move(it->second);
   waiting_.erase(it);
-  if (!reply) {
+  if (reply == nullptr) {
     if (lost_) return tl::unexpected(*lost_);
     // A broken pipe is noticed here first; the reader will learn why.
     if (!sent && sent.error().code == Code::kDeviceLost) {

@@ -65,7 +65,7 @@ class RemoteTransport : public Transport {
   std::mutex mutex_;
   std::condition_variable changed_;
   uint64_t next_number_ = 1;
-  std::map<uint64_t, std::optional<Message>> waiting_;
+  std::map<uint64_t, std::unique_ptr<Message>> waiting_;  // by number of the request
   uint64_t interrupts_ = 0;
   bool woken_ = false;
   bool closed_ = false;
