@@ -3,9 +3,7 @@
 // t + 1 + r; column c's sum leaves in t + 1 + N + c. swap_i with a tile's first vector takes the shadow weights into use right behind the
 // previous tile's last vector. A weight group (row lane k, column c in byte kN + c) given with group_i drops down the columns, column c
 // skewed by c cycles, to the rows of group tag_i.
-module oct_array
-  import oct_exe_pkg::*;
-#(
+module oct_array #(
   parameter int unsigned N = 16,
   parameter int unsigned WeightRows = 4,
   localparam int unsigned Groups = N / WeightRows,
@@ -65,17 +63,17 @@ module oct_array
   assign w_run = pass[0][N-1:0] != '0;
 
   logic signed [8:0] zx, zw;
-  assign zx = code9(zx_i, x_signed_i);
-  assign zw = code9(zw_i, w_signed_i);
+  assign zx = oct_exe_pkg::code9(zx_i, x_signed_i);
+  assign zw = oct_exe_pkg::code9(zw_i, w_signed_i);
 
   // Weights: one column later from column to column.
-  typedef logic [WeightRows-1:0][DropW-1:0] drop_t;
+  typedef logic [WeightRows-1:0][oct_exe_pkg::DropW-1:0] drop_t;
   drop_t [N-1:0] w_top;
   for (genvar c = 0; c < N; c++) begin : g_col
     drop_t w_q;
     always_ff @(posedge clk_i) begin
       if (group_i) begin
-        for (int unsigned k = 0; k < WeightRows; k++) w_q[k] <= DropW'(operand(w_i[8*(k*N + c) +: 8], w_signed_i, zw));
+        for (int unsigned k = 0; k < WeightRows; k++) w_q[k] <= oct_exe_pkg::DropW'(oct_exe_pkg::operand(w_i[8*(k*N + c) +: 8], w_signed_i, zw));
       end
     end
     oct_delay #(.Width($bits(drop_t)), .Depth(c)) u_skew (.clk_i, .en_i(w_run), .d_i(w_q), .d_o(w_top[c]));
@@ -84,7 +82,7 @@ module oct_array
   for (genvar r = 0; r < N; r++) begin : g_row
     logic signed [8:0] x_q, x_edge;
     always_ff @(posedge clk_i) begin
-      if (valid_i) x_q <= pad_i ? 9'sd0 : operand(x_i[8*r +: 8], x_signed_i, zx);
+      if (valid_i) x_q <= pad_i ? 9'sd0 : oct_exe_pkg::operand(x_i[8*r +: 8], x_signed_i, zx);
     end
     oct_delay #(.Width(9), .Depth(r)) u_skew (.clk_i, .en_i(x_run), .d_i(x_q), .d_o(x_edge));
 
@@ -104,7 +102,7 @@ module oct_array
     assign run  = valid_q[r +: N] != '0;
     assign wrun = (swap[r +: N] | pass[r / WeightRows][r +: N]) != '0;
     oct_row #(.N(N), .WeightRows(WeightRows), .Lane(r % WeightRows)) u_row (
-      .clk_i, .run_i(run), .x_i(OpW'(x_edge)), .psum_i(psum_in), .psum_o(psum),
+      .clk_i, .run_i(run), .x_i(oct_exe_pkg::OpW'(x_edge)), .psum_i(psum_in), .psum_o(psum),
       .wrun_i(wrun), .take_i(group_q[r/WeightRows][r +: N]), .swap_i(swap[r +: N]), .w_i(w_in), .w_o(w)
     );
   end

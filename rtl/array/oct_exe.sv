@@ -1,9 +1,7 @@
 // The matrix unit: weight ring, tile sequencer, systolic array and post unit (docs/timing.md 7, docs/microarchitecture.md). A vector
 // issued in cycle v enters the array in v + 3; column c's sum leaves it in v + N + 3 + c; its code leaves the column 10 cycles later; after deskewing
 // all codes stand in T = v + 2N + 12; the result is written in T + 12 = v + 2N + 24.
-module oct_exe
-  import oct_exe_pkg::*;
-#(
+module oct_exe #(
   parameter int unsigned N = 16,            // 4, 8, 16, 32, 64
   parameter int unsigned WeightRows = 4,    // divides N
   parameter int unsigned RingTiles = 256,   // a power of two
@@ -51,7 +49,6 @@ module oct_exe
   input  logic [9:0]     prm_beat_i,
   input  logic [8*N-1:0] prm_data_i
 );
-  import octile_isa_pkg::*;
 
   localparam int unsigned Groups = N / WeightRows;
   localparam int unsigned TagW = Groups > 1 ? $clog2(Groups) : 1;
@@ -66,10 +63,10 @@ module oct_exe
   logic [7:0]                zw, zx;
   logic [8*N*WeightRows-1:0] w;
   logic                      vec, first, pad, x_signed, acc_valid, emit;
-  acc_tag_t                  acc;
-  req_tag_t                  req;
-  add_tag_t                  add;
-  out_tag_t                  out;
+  oct_exe_pkg::acc_tag_t                  acc;
+  oct_exe_pkg::req_tag_t                  req;
+  oct_exe_pkg::add_tag_t                  add;
+  oct_exe_pkg::out_tag_t                  out;
   logic [32*N-1:0]           sum;
 
   oct_ring #(.N(N), .WeightRows(WeightRows), .RingTiles(RingTiles)) u_ring (
@@ -92,25 +89,25 @@ module oct_exe
 
   // --- tags, from v + 1 to where they are needed ---
   logic     acc_valid0, req_valid0, tab_valid0, tab_late, add_valid, out_valid;
-  acc_tag_t acc0;
-  req_tag_t req0;
-  tab_tag_t tab0;
-  add_tag_t add_t;
-  out_tag_t out_t;
-  oct_delay_ram #(.Width($bits(acc_tag_t)), .Delay(N + 1)) u_acc_tag (
+  oct_exe_pkg::acc_tag_t acc0;
+  oct_exe_pkg::req_tag_t req0;
+  oct_exe_pkg::tab_tag_t tab0;
+  oct_exe_pkg::add_tag_t add_t;
+  oct_exe_pkg::out_tag_t out_t;
+  oct_delay_ram #(.Width($bits(oct_exe_pkg::acc_tag_t)), .Delay(N + 1)) u_acc_tag (
     .clk_i, .rst_ni, .clear_i, .valid_i(acc_valid), .data_i(acc), .valid_o(acc_valid0), .data_o(acc0)
   );
-  oct_delay_ram #(.Width($bits(req_tag_t)), .Delay(N + 2)) u_req_tag (
+  oct_delay_ram #(.Width($bits(oct_exe_pkg::req_tag_t)), .Delay(N + 2)) u_req_tag (
     .clk_i, .rst_ni, .clear_i, .valid_i(emit), .data_i(req), .valid_o(req_valid0), .data_o(req0)
   );
-  oct_delay_ram #(.Width($bits(tab_tag_t)), .Delay(N + 10)) u_tab_tag (
+  oct_delay_ram #(.Width($bits(oct_exe_pkg::tab_tag_t)), .Delay(N + 10)) u_tab_tag (
     .clk_i, .rst_ni, .clear_i, .valid_i(emit), .data_i({req.raw, req.table_en, req.table_slot}),
     .valid_o(tab_valid0), .data_o(tab0)
   );
-  oct_delay_ram #(.Width($bits(add_tag_t)), .Delay(2 * N + 10)) u_add_tag (
+  oct_delay_ram #(.Width($bits(oct_exe_pkg::add_tag_t)), .Delay(2 * N + 10)) u_add_tag (
     .clk_i, .rst_ni, .clear_i, .valid_i(emit), .data_i(add), .valid_o(add_valid), .data_o(add_t)
   );
-  oct_delay_ram #(.Width($bits(out_tag_t)), .Delay(2 * N + 22)) u_out_tag (
+  oct_delay_ram #(.Width($bits(oct_exe_pkg::out_tag_t)), .Delay(2 * N + 22)) u_out_tag (
     .clk_i, .rst_ni, .clear_i, .valid_i(emit), .data_i(out), .valid_o(out_valid), .data_o(out_t)
   );
 
@@ -146,9 +143,9 @@ module oct_exe
   // --- parameters: beat b of a set holds the words of lanes b N/4 ..; beats 0 to 3 biases, 4 to 7 multipliers ---
   logic       set_we, table_we, const_we;
   logic [7:0] set_beat;
-  assign set_we   = prm_we_i && prm_target_i == LdpExeSet;
-  assign table_we = prm_we_i && prm_target_i == LdpExeTable;
-  assign const_we = prm_we_i && prm_target_i == LdpExeConst;
+  assign set_we   = prm_we_i && prm_target_i == octile_isa_pkg::LdpExeSet;
+  assign table_we = prm_we_i && prm_target_i == octile_isa_pkg::LdpExeTable;
+  assign const_we = prm_we_i && prm_target_i == octile_isa_pkg::LdpExeConst;
   for (genvar b = 0; b < 8; b++) begin : g_set_beat
     assign set_beat[b] = set_we && prm_beat_i == 10'(b);
   end
@@ -163,9 +160,9 @@ module oct_exe
     // What leaves the last column leads nowhere.
     // verilator lint_off UNUSEDSIGNAL
     logic     acc_valid_in, acc_valid_out, req_valid_in, req_valid_out, tab_valid_in, tab_valid_out;
-    acc_tag_t acc_in, acc_out;
-    req_tag_t req_in, req_out;
-    tab_tag_t tab_in, tab_out;
+    oct_exe_pkg::acc_tag_t acc_in, acc_out;
+    oct_exe_pkg::req_tag_t req_in, req_out;
+    oct_exe_pkg::tab_tag_t tab_in, tab_out;
     // verilator lint_on UNUSEDSIGNAL
     if (c == 0) begin : g_first
       assign {acc_valid_in, acc_in} = {acc_valid0, acc0};

@@ -1,9 +1,6 @@
 // Tile sequencer of the matrix unit (docs/timing.md 7). In cycle v a vector is issued: its addresses are formed; in v + 1 they are
 // registered, checked against the claims and read. Everything behind follows in fixed time and is told by the tags handed out in v + 1.
-module oct_exe_ctrl
-  import octile_isa_pkg::mma_t;
-  import oct_exe_pkg::*;
-#(
+module oct_exe_ctrl #(
   parameter int unsigned N = 16,
   parameter int unsigned WeightRows = 4,
   parameter int unsigned BankDepth = 1024
@@ -42,18 +39,18 @@ module oct_exe_ctrl
   output logic [7:0]   zx_o,
   // post unit, v + 1
   output logic         acc_valid_o,
-  output acc_tag_t     acc_o,
+  output oct_exe_pkg::acc_tag_t     acc_o,
   output logic         emit_o,
-  output req_tag_t     req_o,
-  output add_tag_t     add_o,
-  output out_tag_t     out_o
+  output oct_exe_pkg::req_tag_t     req_o,
+  output oct_exe_pkg::add_tag_t     add_o,
+  output oct_exe_pkg::out_tag_t     out_o
 );
 
   localparam int unsigned Groups = N / WeightRows;
   localparam int unsigned MinSlot = Groups > 4 ? Groups : 4;
   localparam int unsigned Latency = 2 * N + 28;  // last vector's issue to completion
 
-  mma_t        next, cur_q;
+  octile_isa_pkg::mma_t        next, cur_q;
   logic [31:0] index_q;
   assign next = instr_i;
 
@@ -137,10 +134,10 @@ module oct_exe_ctrl
   logic        vec1_q, vec2_q, emit1_q, pad1_q, start1_q, start2_q, pad2_q, xs1_q, xs2_q;
   logic [7:0]  zx1_q, zx2_q;
   logic [15:0] in_addr1_q;
-  acc_tag_t    acc1_q;
-  req_tag_t    req1_q;
-  add_tag_t    add1_q;
-  out_tag_t    out1_q;
+  oct_exe_pkg::acc_tag_t    acc1_q;
+  oct_exe_pkg::req_tag_t    req1_q;
+  oct_exe_pkg::add_tag_t    add1_q;
+  oct_exe_pkg::out_tag_t    out1_q;
   logic [4:0]  in_bank1_q, in_banks1_q, out_bank1_q, out_banks1_q, b_bank1_q, b_banks1_q;
   logic [31:0] index1_q;
 

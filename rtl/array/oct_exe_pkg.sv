@@ -63,17 +63,17 @@ package oct_exe_pkg;
     logic [16:0] sum;
     sum = {1'b0, ptr} + {1'b0, step};
     if (wrap != 16'd0 && sum >= {1'b0, wrap}) sum = sum - {1'b0, wrap};
-    return sum[15:0];
+    wrap_add = sum[15:0];
   endfunction
 
   // A code as a 9-bit number.
   function automatic logic signed [8:0] code9(input logic [7:0] code, input logic is_signed);
-    return {is_signed && code[7], code};
+    code9 = {is_signed && code[7], code};
   endfunction
 
   // A code without its zero point.
   function automatic logic signed [8:0] operand(input logic [7:0] code, input logic is_signed, input logic signed [8:0] zero);
-    return code9(code, is_signed) - zero;
+    operand = code9(code, is_signed) - zero;
   endfunction
 
 endpackage

@@ -1,13 +1,11 @@
 // Implicit im2col: walks the tiles (ky, kx, channel block innermost) of a matrix instruction and, inside a tile, the output positions
 // (oy, ox innermost), and gives the input address of each, or says that it is padding. Additions only; all addresses are modulo 2^16.
 module oct_im2col
-  import octile_isa_pkg::mma_t;
-  import oct_exe_pkg::wrap_add;
 (
   input  logic        clk_i,
   input  logic        load_i,       // take a new instruction ...
-  input  mma_t        instr_i,      // ... this one; its first vector can be used in the next cycle
-  input  mma_t        cur_i,        // the instruction taken last
+  input  octile_isa_pkg::mma_t        instr_i,      // ... this one; its first vector can be used in the next cycle
+  input  octile_isa_pkg::mma_t        cur_i,        // the instruction taken last
   input  logic        step_i,       // the vector is used
   input  logic        next_tile_i,  // go to the next tile's first vector
   output logic [15:0] addr_o,
@@ -53,7 +51,7 @@ module oct_im2col
         ix0_d = pos_t'(cur_i.ix0);
         ky_d  = ky_q + 6'd1;
         iy0_d = iy0_q + pos_t'({13'd0, cur_i.dil_y});
-        ptr_d = wrap_add(ptr_q, cur_i.in_ky_step, cur_i.in_wrap);
+        ptr_d = oct_exe_pkg::wrap_add(ptr_q, cur_i.in_ky_step, cur_i.in_wrap);
       end
     end
   end
@@ -83,7 +81,7 @@ module oct_im2col
       if (row_end_o) begin
         oy_q  <= oy_q + 12'd1;
         ox_q  <= '0;
-        row_q <= wrap_add(row_q, cur_i.in_oy_step, cur_i.in_wrap);
+        row_q <= oct_exe_pkg::wrap_add(row_q, cur_i.in_oy_step, cur_i.in_wrap);
         iy_q  <= iy_q + pos_t'({14'd0, cur_i.stride_y});
         ix_q  <= ix0_q;
       end else begin

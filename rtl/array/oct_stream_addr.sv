@@ -1,6 +1,5 @@
 // Addresses of an output or residual stream: rows of mw vectors, rows circular. All sums are modulo 2^16.
 module oct_stream_addr
-  import oct_exe_pkg::wrap_add;
 (
   input  logic        clk_i,
   input  logic        load_i,      // take the row pointer of a new instruction
@@ -21,7 +20,7 @@ module oct_stream_addr
       row_q <= row0_i;
       x_q   <= '0;
     end else if (step_i) begin
-      if (row_end_i) row_q <= wrap_add(row_q, row_step_i, wrap_i);
+      if (row_end_i) row_q <= oct_exe_pkg::wrap_add(row_q, row_step_i, wrap_i);
       x_q <= row_end_i ? '0 : x_q + {13'd0, x_step_i};
     end
   end

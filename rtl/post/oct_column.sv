@@ -2,9 +2,7 @@
 // the array's sum shows on sum_i: accumulator read u - 1, addition and write u, bias u + 1, requantization u + 2 .. u + 8, table
 // u + 8 .. u + 10, code on byte_o in u + 10. Raw sums leave through byte_o too, a byte per cycle, lowest first. The tags come one
 // cycle earlier than to the next column, which gets them from here.
-module oct_column
-  import oct_exe_pkg::*;
-#(
+module oct_column #(
   parameter int unsigned N = 16,
   parameter int unsigned AccDepth = 1024,
   parameter int unsigned PSets = 128,
@@ -19,17 +17,17 @@ module oct_column
   input  logic [31:0]     sum_i,
   // tags, with their copies for the next column
   input  logic            acc_valid_i,  // u - 1
-  input  acc_tag_t        acc_i,
+  input  oct_exe_pkg::acc_tag_t        acc_i,
   output logic            acc_valid_o,
-  output acc_tag_t        acc_o,
+  output oct_exe_pkg::acc_tag_t        acc_o,
   input  logic            req_valid_i,  // u
-  input  req_tag_t        req_i,
+  input  oct_exe_pkg::req_tag_t        req_i,
   output logic            req_valid_o,
-  output req_tag_t        req_o,
+  output oct_exe_pkg::req_tag_t        req_o,
   input  logic            tab_valid_i,  // u + 8
-  input  tab_tag_t        tab_i,
+  input  oct_exe_pkg::tab_tag_t        tab_i,
   output logic            tab_valid_o,
-  output tab_tag_t        tab_o,
+  output oct_exe_pkg::tab_tag_t        tab_o,
   input  logic            raw_run_i,    // raw sums may be on their way
   // parameters
   input  logic            bias_we_i,
@@ -81,7 +79,7 @@ module oct_column
   logic        req2_q;
   // The table fields go their own way.
   // verilator lint_off UNUSEDSIGNAL
-  req_tag_t    req2_tag_q;
+  oct_exe_pkg::req_tag_t    req2_tag_q;
   // verilator lint_on UNUSEDSIGNAL
   logic [7:0]  code;
 

@@ -1,8 +1,6 @@
 // The end of the post unit, all lanes in step: residual addition (N6), the order of raw sums, the output register. With T the cycle in
 // which a vector's codes show on byte_i (raw: its lowest bytes): residual read T - 1, addition T .. T + 8, output in T + 12.
-module oct_deskewed
-  import oct_exe_pkg::*;
-#(
+module oct_deskewed #(
   parameter int unsigned N = 16
 ) (
   input  logic           clk_i,
@@ -12,12 +10,12 @@ module oct_deskewed
   input  logic           run_i,       // vectors may be on their way
   input  logic [8*N-1:0] byte_i,
   input  logic           add_valid_i, // T - 1
-  input  add_tag_t       add_i,
+  input  oct_exe_pkg::add_tag_t       add_i,
   output logic           res_re_o,
   output logic [15:0]    res_addr_o,
   input  logic [8*N-1:0] res_data_i,
   input  logic           out_valid_i, // T + 11
-  input  out_tag_t       out_i,
+  input  oct_exe_pkg::out_tag_t       out_i,
   output logic           out_we_o,
   output logic [15:0]    out_addr_o,
   output logic [8*N-1:0] out_data_o,
@@ -33,7 +31,7 @@ module oct_deskewed
   logic [95:0] ratio;
   // The address and the slot have done their work one cycle earlier.
   // verilator lint_off UNUSEDSIGNAL
-  add_tag_t    tag_q;
+  oct_exe_pkg::add_tag_t    tag_q;
   // verilator lint_on UNUSEDSIGNAL
 
   assign res_re_o   = add_valid_i && add_i.residual;
@@ -59,8 +57,8 @@ module oct_deskewed
   logic [N-1:0]   sum_valid;
   for (genvar c = 0; c < N; c++) begin : g_lane
     logic signed [8:0] conv, res;
-    assign conv = code9(byte_i[8*c +: 8], tag_q.conv_signed);
-    assign res  = code9(res_data_i[8*c +: 8], tag_q.res_signed);
+    assign conv = oct_exe_pkg::code9(byte_i[8*c +: 8], tag_q.conv_signed);
+    assign res  = oct_exe_pkg::code9(res_data_i[8*c +: 8], tag_q.res_signed);
     oct_add u_add (
       .clk_i, .valid_i(add_q), .a_i(tag_q.res_is_a ? res : conv), .b_i(tag_q.res_is_a ? conv : res),
       .ra_i(ratio[31:0]), .rb_i(ratio[63:32]), .f_i(ratio[95:64]),
