@@ -13,6 +13,8 @@ FORBIDDEN = [
     (r"\bimport\b", "pkg::name instead of import"),
     (r"\b(return|break|continue)\b", "functions assign their name, loops test their condition"),
     (r"\balways\b(?!_)", "always_ff or always_comb"),
+    (r"'\{\s*\w+\s*:", "no named assignment patterns"),
+    (r"\w+::\w+'\(", "make the width a local constant"),
     (r"\b(reg|wire|integer)\b", "logic, or int unsigned for constants"),
     (r"\d'[sS]?[bdhoBDHO][0-9a-fA-F_]*[xXzZ]", "no x or z literals"),
     (r"\$(display|write|finish|stop|random|urandom|fatal|error)\b", "no system tasks"),

@@ -52,7 +52,7 @@ def main():
             print(f"{module}:\n  " + "\n  ".join(warnings[:20]))
             failures += 1
     # No combinational loops, no two drivers, nothing undriven in the whole core.
-    result = yosys(args.work, read + "hierarchy -check -top octile_core -chparam N 4\nproc\ncheck -assert\n")
+    result = yosys(args.work, read + "hierarchy -check -top octile_core\nproc\ncheck -assert\n")
     if result.returncode != 0:
         print(f"octile_core: {result.stderr.strip()[-4000:]}")
         failures += 1
