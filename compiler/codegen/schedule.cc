@@ -163,7 +163,7 @@ class Scheduler {
       apply(kStoRead, accesses.read_a);
     } else if (std::holds_alternative<isa::Lda>(op)) {
       apply(kActWrite, accesses.write);
-    } else {
+    } else if (node.queue == static_cast<int>(isa::Queue::kVec)) {
       apply(kVecA, accesses.read_a);
       apply(kVecB, accesses.read_b);
       apply(kVecOut, accesses.write);
