@@ -29,6 +29,8 @@ module oct_array #(
   // Everything that moves diagonally reaches element (r, c) r + c cycles after element (0, 0): one shift register, whose bit d belongs to
   // diagonal d, tells all rows what passes them.
   localparam int unsigned Diagonals = 2 * N - 1;
+  localparam int unsigned OpW = oct_exe_pkg::OpW;
+  localparam int unsigned DropW = oct_exe_pkg::DropW;
   typedef logic [Diagonals-1:0] wave_t;
   wave_t              valid_q;  // vectors
   wave_t              swap;     // the first vector of a tile comes in the next cycle
@@ -67,13 +69,13 @@ module oct_array #(
   assign zw = oct_exe_pkg::code9(zw_i, w_signed_i);
 
   // Weights: one column later from column to column.
-  typedef logic [WeightRows-1:0][oct_exe_pkg::DropW-1:0] drop_t;
+  typedef logic [WeightRows-1:0][DropW-1:0] drop_t;
   drop_t [N-1:0] w_top;
   for (genvar c = 0; c < N; c++) begin : g_col
     drop_t w_q;
     always_ff @(posedge clk_i) begin
       if (group_i) begin
-        for (int unsigned k = 0; k < WeightRows; k++) w_q[k] <= oct_exe_pkg::DropW'(oct_exe_pkg::operand(w_i[8*(k*N + c) +: 8], w_signed_i, zw));
+        for (int unsigned k = 0; k < WeightRows; k++) w_q[k] <= DropW'(oct_exe_pkg::operand(w_i[8*(k*N + c) +: 8], w_signed_i, zw));
       end
     end
     oct_delay #(.Width($bits(drop_t)), .Depth(c)) u_skew (.clk_i, .en_i(w_run), .d_i(w_q), .d_o(w_top[c]));
@@ -102,7 +104,7 @@ module oct_array #(
     assign run  = valid_q[r +: N] != '0;
     assign wrun = (swap[r +: N] | pass[r / WeightRows][r +: N]) != '0;
     oct_row #(.N(N), .WeightRows(WeightRows), .Lane(r % WeightRows)) u_row (
-      .clk_i, .run_i(run), .x_i(oct_exe_pkg::OpW'(x_edge)), .psum_i(psum_in), .psum_o(psum),
+      .clk_i, .run_i(run), .x_i(OpW'(x_edge)), .psum_i(psum_in), .psum_o(psum),
       .wrun_i(wrun), .take_i(group_q[r/WeightRows][r +: N]), .swap_i(swap[r +: N]), .w_i(w_in), .w_o(w)
     );
   end

@@ -19,6 +19,7 @@ module oct_row #(
   input  logic [N-1:0][WeightRows-1:0][oct_exe_pkg::DropW-1:0] w_i,
   output logic [N-1:0][WeightRows-1:0][oct_exe_pkg::DropW-1:0] w_o
 );
+  localparam int unsigned OpW = oct_exe_pkg::OpW;
 
   logic [N-1:0][oct_exe_pkg::OpW-1:0] shadow_q, weight_q;
   logic [N-1:1][oct_exe_pkg::OpW-1:0] x_q;
@@ -40,7 +41,7 @@ module oct_row #(
       w_o <= w_i;
       for (int unsigned c = 0; c < N; c++) begin
         if (swap_i[c]) weight_q[c] <= shadow_q[c];
-        if (take_i[c]) shadow_q[c] <= oct_exe_pkg::OpW'($signed(w_i[c][Lane]));
+        if (take_i[c]) shadow_q[c] <= OpW'($signed(w_i[c][Lane]));
       end
     end
   end
