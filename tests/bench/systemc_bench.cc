@@ -1,5 +1,6 @@
-// Speed of the cycle-exact model on a program the size of ResNet-50: 100 thousand weight tiles of a 14 x 14 convolution with 256
-// input channels on the configuration `base`, weights streamed from memory, results stored. With and without arithmetic.
+// Speed of the cycle-exact model on a program the size of ResNet-50: 100 thousand weight tiles of a
+// 14 x 14 convolution with 256 input channels on the configuration `base`, weights streamed from
+// memory, results stored. With and without arithmetic.
 #include <benchmark/benchmark.h>
 
 #include <cstring>
@@ -67,7 +68,8 @@ std::vector<isa::Instruction> Network(int instructions) {
 void Run(benchmark::State& state, bool timing_only) {
   const auto program = Network(700);
   std::vector<uint8_t> memory(8 << 20);
-  for (size_t i = 0; i < memory.size(); ++i) memory[i] = static_cast<uint8_t>(i * 2654435761u >> 13);
+  for (size_t i = 0; i < memory.size(); ++i)
+    memory[i] = static_cast<uint8_t>(i * 2654435761u >> 13);
   std::memcpy(memory.data(), program.data(), program.size() * sizeof(program[0]));
   systemc::JobSetup job;
   job.program_count = static_cast<uint32_t>(program.size());
@@ -82,7 +84,8 @@ void Run(benchmark::State& state, bool timing_only) {
     cycles += core.trace().cycles;
   }
   if (core.trace().fault.cause != 0) state.SkipWithError("the program faulted");
-  state.counters["cycles/s"] = benchmark::Counter(static_cast<double>(cycles), benchmark::Counter::kIsRate);
+  state.counters["cycles/s"] =
+      benchmark::Counter(static_cast<double>(cycles), benchmark::Counter::kIsRate);
   state.counters["cycles"] = static_cast<double>(core.trace().cycles);
   state.counters["tiles"] = static_cast<double>(core.trace().tile_starts);
 }

@@ -27,7 +27,9 @@ class Compare : public ::testing::Test {
       if (isa::QueueOf(job.program[i]) == isa::Queue::kExe && !a.results[i].empty()) exe = i;
     EXPECT_GT(exe, 0u);
   }
-  std::string Difference(Depth depth = Depth::kTiming) { return FirstDivergence(job, a, b, depth).value_or("none"); }
+  std::string Difference(Depth depth = Depth::kTiming) {
+    return FirstDivergence(job, a, b, depth).value_or("none");
+  }
 
   Config config;
   std::unique_ptr<sim::CoreDevice> device;
@@ -41,9 +43,11 @@ TEST_F(Compare, EqualRunsAreEqual) { EXPECT_EQ(Difference(), "none"); }
 
 TEST_F(Compare, NamesTheEarliestEvent) {
   b.trace.completion[exe] += 3;
-  EXPECT_THAT(Difference(), AllOf(HasSubstr("EXE: instruction " + std::to_string(exe) + " (mma"),
-                                  HasSubstr("completes in cycle " + std::to_string(a.trace.completion[exe]) + " on left"),
-                                  HasSubstr(std::to_string(b.trace.completion[exe]) + " on right")));
+  EXPECT_THAT(
+      Difference(),
+      AllOf(HasSubstr("EXE: instruction " + std::to_string(exe) + " (mma"),
+            HasSubstr("completes in cycle " + std::to_string(a.trace.completion[exe]) + " on left"),
+            HasSubstr(std::to_string(b.trace.completion[exe]) + " on right")));
   b.trace.issue[exe] = sim::kNever;
   EXPECT_THAT(Difference(), AllOf(HasSubstr("issues in cycle"), HasSubstr("never on right")));
   EXPECT_EQ(Difference(Depth::kFunctional), "none");
@@ -79,7 +83,8 @@ TEST_F(Compare, SeesBytesAndRetiredAtEveryDepth) {
 
 TEST_F(Compare, SeesResultsAndMemory) {
   b.results[exe][0].data[2] ^= 1;
-  EXPECT_THAT(Difference(Depth::kFunctional), AllOf(HasSubstr("result vector 0"), HasSubstr("lane 2")));
+  EXPECT_THAT(Difference(Depth::kFunctional),
+              AllOf(HasSubstr("result vector 0"), HasSubstr("lane 2")));
   EXPECT_EQ(Difference(Depth::kTimingOnly), "none");
   b = a;
   ++b.results[exe][0].address;
@@ -99,7 +104,8 @@ TEST_F(Compare, SeesResultsAndMemory) {
 TEST_F(Compare, SeesFaults) {
   b.trace.fault.cause = static_cast<uint32_t>(isa::Fault::kClaim);
   b.trace.fault.cycle = 77;
-  EXPECT_THAT(Difference(), AllOf(HasSubstr("no fault on left"), HasSubstr("fault CLAIM"), HasSubstr("cycle 77")));
+  EXPECT_THAT(Difference(), AllOf(HasSubstr("no fault on left"), HasSubstr("fault CLAIM"),
+                                  HasSubstr("cycle 77")));
   a.trace.fault = b.trace.fault;
   b.trace.fault.cycle = 78;
   EXPECT_THAT(Difference(), HasSubstr("78"));
@@ -120,14 +126,22 @@ class OffByOne : public sim::CoreDevice {
     if (offset == 0x828) ++*value;
     return ok;
   }
-  bool WriteRegister(uint32_t offset, uint32_t value) override { return device_->WriteRegister(offset, value); }
+  bool WriteRegister(uint32_t offset, uint32_t value) override {
+    return device_->WriteRegister(offset, value);
+  }
   bool Interrupt() const override { return device_->Interrupt(); }
   bool Busy() const override { return device_->Busy(); }
   uint64_t Run(uint64_t max_cycles) override { return device_->Run(max_cycles); }
-  void SetObservationSink(sim::ObservationSink* sink) override { device_->SetObservationSink(sink); }
+  void SetObservationSink(sim::ObservationSink* sink) override {
+    device_->SetObservationSink(sink);
+  }
   const sim::Trace& trace() const override { return device_->trace(); }
-  void SetMemoryProfile(const sim::MemoryProfile& profile) override { device_->SetMemoryProfile(profile); }
-  void InjectBusError(sim::Direction d, uint64_t burst) override { device_->InjectBusError(d, burst); }
+  void SetMemoryProfile(const sim::MemoryProfile& profile) override {
+    device_->SetMemoryProfile(profile);
+  }
+  void InjectBusError(sim::Direction d, uint64_t burst) override {
+    device_->InjectBusError(d, burst);
+  }
 
  private:
   std::unique_ptr<sim::CoreDevice> device_;
@@ -138,18 +152,20 @@ TEST(Campaign, StopsAtTheFirstDivergence) {
   const auto options = sim::ToDeviceOptions(config);
   std::vector<Contender> contenders;
   contenders.push_back({"model", systemc::MakeModelDevice(options), true});
-  contenders.push_back({"wrong", std::make_unique<OffByOne>(systemc::MakeModelDevice(options)), true});
+  contenders.push_back(
+      {"wrong", std::make_unique<OffByOne>(systemc::MakeModelDevice(options)), true});
   CampaignOptions o;
   o.programs = 3;
   o.first_seed = 42;
   const Status s = RunCampaign(config.arch, options.memory, contenders, o, nullptr);
   ASSERT_FALSE(s.has_value());
   EXPECT_EQ(s.error().code, ErrorCode::kMismatch);
-  EXPECT_THAT(s.error().message, AllOf(HasSubstr("seed 42"), HasSubstr("register RETIRED_LO"), HasSubstr("on wrong"),
-                                       HasSubstr("--seed 42 --programs 1")));
+  EXPECT_THAT(s.error().message, AllOf(HasSubstr("seed 42"), HasSubstr("register RETIRED_LO"),
+                                       HasSubstr("on wrong"), HasSubstr("--seed 42 --programs 1")));
 }
 
-// Results of valid programs depend neither on latency nor on data being moved; the cycles of a profile repeat.
+// Results of valid programs depend neither on latency nor on data being moved; the cycles of a
+// profile repeat.
 TEST(Campaign, LatencyNeverChangesResults) {
   for (const std::string& name : ConfigNames()) {
     const Config config = *LoadConfig(name);
@@ -165,15 +181,18 @@ TEST(Campaign, LatencyNeverChangesResults) {
       for (uint64_t profile = 1; profile <= 3; ++profile) {
         job.profile = MakeJob(p, options.memory, 4 * seed + profile).profile;
         const Outcome other = *RunJob(*device, "other", job, 10'000'000);
-        EXPECT_EQ(FirstDivergence(job, first, other, Depth::kFunctional).value_or(""), "") << name << " " << seed;
+        EXPECT_EQ(FirstDivergence(job, first, other, Depth::kFunctional).value_or(""), "")
+            << name << " " << seed;
         const Outcome fast = *RunJob(*timing, "timing", job, 10'000'000);
-        EXPECT_EQ(FirstDivergence(job, other, fast, Depth::kTimingOnly).value_or(""), "") << name << " " << seed;
+        EXPECT_EQ(FirstDivergence(job, other, fast, Depth::kTimingOnly).value_or(""), "")
+            << name << " " << seed;
       }
     }
   }
 }
 
-// Random programs, faulty ones and mutants reach everything there is to reach; the instruction simulator agrees on results.
+// Random programs, faulty ones and mutants reach everything there is to reach; the instruction
+// simulator agrees on results.
 TEST(Campaign, ReachesEverything) {
   Coverage coverage;
   for (const std::string& name : ConfigNames()) {
@@ -194,9 +213,12 @@ TEST(Campaign, ReachesEverything) {
 
 // Architectures nobody named.
 TEST(Campaign, DrawnConfigurations) {
-  for (const auto& [n, rows, ring, acc, banks, depth] :
-       {std::tuple{4, 1, 16, 64, 6, 256}, {8, 8, 32, 300, 9, 512}, {16, 2, 64, 256, 7, 512}, {16, 16, 128, 1024, 32, 256},
-        {32, 8, 32, 128, 12, 256}, {64, 4, 16, 128, 8, 256}}) {
+  for (const auto& [n, rows, ring, acc, banks, depth] : {std::tuple{4, 1, 16, 64, 6, 256},
+                                                         {8, 8, 32, 300, 9, 512},
+                                                         {16, 2, 64, 256, 7, 512},
+                                                         {16, 16, 128, 1024, 32, 256},
+                                                         {32, 8, 32, 128, 12, 256},
+                                                         {64, 4, 16, 128, 8, 256}}) {
     ArchConfig a;
     a.n = n;
     a.weight_rows = rows;

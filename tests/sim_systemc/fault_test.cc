@@ -1,5 +1,6 @@
-// Every cause of docs/timing.md section 10 with instruction, address and cycle; timing as in timing_test.cc (instruction k of the first
-// four: visible in the FIFO in 106 + 4k, at the queue's head in 107 + 4k).
+// Every cause of docs/timing.md section 10 with instruction, address and cycle; timing as in
+// timing_test.cc (instruction k of the first four: visible in the FIFO in 106 + 4k, at the queue's
+// head in 107 + 4k).
 #include "machine.h"
 
 namespace octile {
@@ -7,8 +8,8 @@ namespace {
 
 using isa::Fault;
 
-void ExpectFault(const sim::Trace& t, Fault cause, uint32_t instruction, uint64_t cycle, uint64_t address = 0,
-                 uint32_t second = 0) {
+void ExpectFault(const sim::Trace& t, Fault cause, uint32_t instruction, uint64_t cycle,
+                 uint64_t address = 0, uint32_t second = 0) {
   EXPECT_EQ(isa::FaultName(static_cast<Fault>(t.fault.cause)), isa::FaultName(cause));
   EXPECT_EQ(t.fault.instruction, instruction);
   EXPECT_EQ(t.fault.cycle, cycle);
@@ -52,8 +53,10 @@ TEST(Faults, IllegalIsPrecise) {
   Machine m;
   isa::Instruction bad;
   bad.words[0] = 63;
-  // The copy of instruction 0 (107 + 100 + 28 = 235) still completes, then the job ends as END would.
-  std::vector<isa::Instruction> program = {isa::Encode(Copy(100, 0, 1)), bad, isa::Encode(Copy(1, 0, 1))};
+  // The copy of instruction 0 (107 + 100 + 28 = 235) still completes, then the job ends as END
+  // would.
+  std::vector<isa::Instruction> program = {isa::Encode(Copy(100, 0, 1)), bad,
+                                           isa::Encode(Copy(1, 0, 1))};
   const auto& t = m.Run(program);
   ExpectFault(t, Fault::kIllegal, 1, 110);
   EXPECT_EQ(t.completion[0], 235u);
@@ -263,7 +266,8 @@ TEST(Faults, ClaimOfVectorUnit) {
   {
     Machine m;
     isa::Pack q = p;
-    q.out_addr = 2048 - 18;  // group 1 writes in the cycles behind the second window: 2 * 16 cycles, its third vector
+    q.out_addr = 2048 - 18;  // group 1 writes in the cycles behind the second window: 2 * 16
+                             // cycles, its third vector
     ExpectFault(m.Run(Program(q)), Fault::kClaim, 0, 108 + 32 + 2 + 1, 2048);
   }
   {
@@ -338,8 +342,9 @@ TEST(Faults, Deadlock) {
   s.queue = isa::Queue::kSto;
   s.header.wait0 = isa::Semaphore(1);
   const auto& t = m.Run(Program(s, e));
-  // The last thing that moves is the dispatch of the copy in 110; its queue shows it in 111. END (visible in 114) does not count.
-  // The bus: last beat of the fetch in 112, quiet from 113 on: 113, 114, 115, 116.
+  // The last thing that moves is the dispatch of the copy in 110; its queue shows it in 111. END
+  // (visible in 114) does not count. The bus: last beat of the fetch in 112, quiet from 113 on:
+  // 113, 114, 115, 116.
   ExpectFault(t, Fault::kDeadlock, 1, 116);
   EXPECT_EQ(t.cycles, 117u);
 }
@@ -359,7 +364,8 @@ TEST(Faults, DeadlockOfTheMatrixUnit) {
 TEST(Faults, Watchdog) {
   Machine m;
   m.Set(regs::kWatchdog, 60);
-  // Beats of the fetch until 108, SYNC nowhere; the copy's read phase counts as nothing. Start: 0 + 60 = 60, before the first beat.
+  // Beats of the fetch until 108, SYNC nowhere; the copy's read phase counts as nothing. Start: 0 +
+  // 60 = 60, before the first beat.
   ExpectFault(m.Run(Program(Copy(1000, 0, 1))), Fault::kWatchdog, 0, 60);
   Machine w;
   w.Set(regs::kWatchdog, 300);
@@ -383,7 +389,8 @@ TEST(Faults, SoftResetRecovers) {
   isa::Instruction bad;
   m.Run({bad});
   uint32_t status = 0;
-  EXPECT_FALSE(m.device->WriteRegister(regs::kControl, regs::kControlStart.mask()));  // refused after a fault
+  EXPECT_FALSE(m.device->WriteRegister(regs::kControl,
+                                       regs::kControlStart.mask()));  // refused after a fault
   m.Set(regs::kControl, regs::kControlSoftReset.mask());
   EXPECT_EQ(m.Get(regs::kStatus), regs::kStatusResetting.mask());
   EXPECT_EQ(m.Get(regs::kFaultCause), 0u);

@@ -1,4 +1,5 @@
-// Results of instructions against the formulas of isa.yml, evaluated directly and one value at a time.
+// Results of instructions against the formulas of isa.yml, evaluated directly and one value at a
+// time.
 #include <random>
 
 #include "machine.h"
@@ -37,7 +38,8 @@ class FunctionTest : public ::testing::TestWithParam<int> {
         std::memcpy(params + (set * 2 * n + n + c) * 4, &f, 4);
       }
     constants = {0.75f, 0.5f, 3.25f};
-    for (int slot = 0; slot < 16; ++slot) std::memcpy(machine.data(kConsts + slot * 64), constants.data(), 12);
+    for (int slot = 0; slot < 16; ++slot)
+      std::memcpy(machine.data(kConsts + slot * 64), constants.data(), 12);
     table = machine.data(kTables);
   }
 
@@ -51,21 +53,23 @@ class FunctionTest : public ::testing::TestWithParam<int> {
     return o;
   }
 
-  // Banks 0..3 of the buffer from memory; both sets of parameters; weights of `tiles` tiles; then the operation, then a store of
-  // bank 4.
+  // Banks 0..3 of the buffer from memory; both sets of parameters; weights of `tiles` tiles; then
+  // the operation, then a store of bank 4.
   template <class Op>
   const sim::Trace& Run(Op op, int tiles) {
     std::vector<isa::Instruction> program;
     for (auto target : {isa::LdpTarget::kExeSet, isa::LdpTarget::kVecSet, isa::LdpTarget::kExeTable,
-                        isa::LdpTarget::kVecTable, isa::LdpTarget::kExeConst, isa::LdpTarget::kVecConst,
-                        isa::LdpTarget::kVecWeight}) {
+                        isa::LdpTarget::kVecTable, isa::LdpTarget::kExeConst,
+                        isa::LdpTarget::kVecConst, isa::LdpTarget::kVecWeight}) {
       isa::Ldp p;
       p.region = 1;
       p.target = target;
       p.offset = kParams;
       p.count = 4;
-      if (target == isa::LdpTarget::kExeTable || target == isa::LdpTarget::kVecTable) p.offset = kTables;
-      if (target == isa::LdpTarget::kExeConst || target == isa::LdpTarget::kVecConst) p.offset = kConsts;
+      if (target == isa::LdpTarget::kExeTable || target == isa::LdpTarget::kVecTable)
+        p.offset = kTables;
+      if (target == isa::LdpTarget::kExeConst || target == isa::LdpTarget::kVecConst)
+        p.offset = kConsts;
       if (target == isa::LdpTarget::kVecWeight) {
         p.offset = kWeights;
         p.count = 64;
@@ -173,7 +177,8 @@ class Mma : public FunctionTest {
           for (int r = 0; r < n; ++r) {
             const int w = Code(*machine.data(kWeights + (tile * n + r) * n + c), w_signed);
             acc += (Code(In(m.in_addr + pointer + b * m.in_blk_stride + ix, r), m.x_signed) -
-                    Code(m.zx, m.x_signed)) * (w - Code(zw, w_signed));
+                    Code(m.zx, m.x_signed)) *
+                   (w - Code(zw, w_signed));
           }
         }
     return static_cast<int32_t>(acc);
@@ -240,7 +245,8 @@ TEST_P(Mma, RawAndSplitK) {
     for (int ox = 0; ox < m.mw; ++ox)
       for (int c = 0; c < n; ++c) {
         int32_t got;
-        std::memcpy(&got, machine.data(kOut + (m.out_addr - 4 * 512 + oy * 17 + 4 * ox) * n + 4 * c), 4);
+        std::memcpy(&got,
+                    machine.data(kOut + (m.out_addr - 4 * 512 + oy * 17 + 4 * ox) * n + 4 * c), 4);
         ASSERT_EQ(got, Accumulate(m, oy, ox, c) + bias[1][c]);
       }
   // Observed in write order, four vectors a position.
@@ -291,7 +297,8 @@ TEST_P(Mma, LongK) {
       int64_t want = 0;
       for (int t = 0; t <= tiles; ++t)
         for (int r = 0; r < n; ++r)
-          want += (Code(In(x, r), true) - 3) * (Code(*machine.data((t * n + r) * n + c), true) - zw);
+          want +=
+              (Code(In(x, r), true) - 3) * (Code(*machine.data((t * n + r) * n + c), true) - zw);
       int32_t got;
       std::memcpy(&got, machine.data(kOut + (1 << 19) + (x * n + c) * 4), 4);
       ASSERT_EQ(got, static_cast<int32_t>(want)) << x << " " << c;
@@ -347,7 +354,8 @@ TEST_P(Vec, Window) {
               if (iy < 0 || iy >= w.in_h || ix < 0 || ix >= w.in_w) continue;
               // The row pointer starts at input row iy0, so row iy lies at (iy - iy0) * 10.
               const int x = In(w.in_addr + (iy - w.iy0) * 10 + b * 120 + ix, c);
-              const int tap = Code(*machine.data(kWeights + ((w.wrow + b * 3 + t / 4) * n + c) * 4 + t % 4), true);
+              const int tap = Code(
+                  *machine.data(kWeights + ((w.wrow + b * 3 + t / 4) * n + c) * 4 + t % 4), true);
               acc += (x - 130) * (mode == isa::WinMode::kSum ? 1 : tap + 2);
               best = std::max(best, x);
             }
@@ -362,7 +370,8 @@ TEST_P(Vec, Window) {
 TEST_P(Vec, Elementwise) {
   for (auto mode : {isa::EltMode::kCopy, isa::EltMode::kAdd, isa::EltMode::kMul}) {
     if (mode == isa::EltMode::kMul) constants = {0.013f, 20.0f, 0.0f};
-    for (int slot = 0; slot < 16; ++slot) std::memcpy(machine.data(kConsts + slot * 64), constants.data(), 12);
+    for (int slot = 0; slot < 16; ++slot)
+      std::memcpy(machine.data(kConsts + slot * 64), constants.data(), 12);
     isa::Elt e;
     e.mode = mode;
     e.mh = 4;
@@ -402,7 +411,8 @@ TEST_P(Vec, Elementwise) {
               want = fp::Add(va, vb, {constants[0], constants[1], constants[2]}, {-120, 112});
             else
               want = fp::Mul((va - 3) * (vb + 16), constants[0], 20, {-120, 112});
-            ASSERT_EQ(int{Out(4 * 512 + y * 30 + 2 * x + b * 200, c)}, int{static_cast<uint8_t>(want)});
+            ASSERT_EQ(int{Out(4 * 512 + y * 30 + 2 * x + b * 200, c)},
+                      int{static_cast<uint8_t>(want)});
           }
   }
 }
@@ -480,7 +490,9 @@ TEST(Dma, StridedCopies) {
   EXPECT_EQ(m.Run(Program(l, s)).fault.cause, 0u);
   for (int z = 0; z < 3; ++z)
     for (int y = 0; y < 5; ++y)
-      ASSERT_EQ(std::memcmp(m.data(48 + z * 32000 + y * 1600), m.data((1 << 20) + (z * 5 + y) * 592), 592), 0);
+      ASSERT_EQ(std::memcmp(m.data(48 + z * 32000 + y * 1600),
+                            m.data((1 << 20) + (z * 5 + y) * 592), 592),
+                0);
 }
 
 }  // namespace

@@ -14,7 +14,7 @@
 
 namespace octile {
 
-inline constexpr uint32_t kDataBase = 1 << 20;   // region 1: data, readable and writable
+inline constexpr uint32_t kDataBase = 1 << 20;  // region 1: data, readable and writable
 inline constexpr uint32_t kDataBytes = 3 << 20;
 inline constexpr uint32_t kProgramBytes = 1 << 20;  // region 0: the program, at address 0
 
@@ -34,16 +34,21 @@ class Recorder : public sim::ObservationSink {
 
 class Machine {
  public:
-  explicit Machine(const sim::DeviceOptions& options = {}) : Machine(systemc::MakeModelDevice(options)) {}
-  explicit Machine(std::unique_ptr<sim::CoreDevice> made) : memory(4 << 20), device(std::move(made)) {
+  explicit Machine(const sim::DeviceOptions& options = {})
+      : Machine(systemc::MakeModelDevice(options)) {}
+  explicit Machine(std::unique_ptr<sim::CoreDevice> made)
+      : memory(4 << 20), device(std::move(made)) {
     device->SetMemory(memory);
     device->SetObservationSink(&observed);
     SetRegion(0, 0, kProgramBytes, regs::kRegionPermExecute.mask());
-    SetRegion(1, kDataBase, kDataBytes, regs::kRegionPermRead.mask() | regs::kRegionPermWrite.mask());
+    SetRegion(1, kDataBase, kDataBytes,
+              regs::kRegionPermRead.mask() | regs::kRegionPermWrite.mask());
     Set(regs::kIrqEnable, 3);
   }
 
-  void Set(uint32_t offset, uint32_t value) { ASSERT_TRUE(device->WriteRegister(offset, value)) << offset; }
+  void Set(uint32_t offset, uint32_t value) {
+    ASSERT_TRUE(device->WriteRegister(offset, value)) << offset;
+  }
   uint32_t Get(uint32_t offset) {
     uint32_t value = 0;
     EXPECT_TRUE(device->ReadRegister(offset, &value)) << offset;
@@ -60,7 +65,8 @@ class Machine {
   // Adds END unless told otherwise; runs to the end of the job.
   const sim::Trace& Run(std::vector<isa::Instruction> program, bool end = true) {
     if (end) program.push_back(isa::Encode(isa::End{}));
-    if (!program.empty()) std::memcpy(memory.data(), program.data(), program.size() * sizeof(program[0]));
+    if (!program.empty())
+      std::memcpy(memory.data(), program.data(), program.size() * sizeof(program[0]));
     Set(regs::kProgramOffset, 0);
     Set(regs::kProgramCount, static_cast<uint32_t>(program.size()));
     Set(regs::kIrqStatus, 3);

@@ -1,4 +1,5 @@
-// The SystemC platform around the model: the same registers, cycles and results through TLM and the kernel's time.
+// The SystemC platform around the model: the same registers, cycles and results through TLM and the
+// kernel's time.
 #include "machine.h"
 
 namespace octile {
@@ -88,7 +89,8 @@ TEST(Platform, RunStopsAtItsLimit) {
   EXPECT_EQ(m.Get64(regs::kRetiredLo), 24u);
   EXPECT_EQ(m.Get64(regs::kWrittenBytesLo), 8u * 8000);
   for (int q = 0; q < sim::kQueues; ++q)
-    for (int c = 0; c < sim::kClasses; ++c) EXPECT_EQ(m.Get64(regs::Counter(q, c)), whole.classes[q][c]);
+    for (int c = 0; c < sim::kClasses; ++c)
+      EXPECT_EQ(m.Get64(regs::Counter(q, c)), whole.classes[q][c]);
 }
 
 TEST(Platform, BusAnswersErrors) {

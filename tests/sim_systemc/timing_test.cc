@@ -1,6 +1,7 @@
-// Cycle numbers derived by hand from docs/timing.md. Configuration base (N = 16, four weight rows a cycle), read latency 100, write
-// latency 50, one beat a cycle: an instruction is 4 beats; the first burst is picked in cycle 0, its address shows in 1, its first beat
-// arrives in 101, so instruction k of the first four is visible in 106 + 4k.
+// Cycle numbers derived by hand from docs/timing.md. Configuration base (N = 16, four weight rows a
+// cycle), read latency 100, write latency 50, one beat a cycle: an instruction is 4 beats; the
+// first burst is picked in cycle 0, its address shows in 1, its first beat arrives in 101, so
+// instruction k of the first four is visible in 106 + 4k.
 #include "machine.h"
 
 namespace octile {
@@ -61,9 +62,9 @@ TEST(Timing, EndAlone) {
 TEST(Timing, Sync) {
   Machine m;
   const auto& t = m.Run(Program(isa::Sync{}));
-  EXPECT_EQ(t.issue[0], 107u);       // visible in the FIFO in 106, in the queue in 107
+  EXPECT_EQ(t.issue[0], 107u);  // visible in the FIFO in 106, in the queue in 107
   EXPECT_EQ(t.completion[0], 108u);
-  EXPECT_EQ(t.cycles, 111u);         // END visible in 110
+  EXPECT_EQ(t.cycles, 111u);  // END visible in 110
   EXPECT_EQ(ClassCycles(t, Queue::kPrm, Class::kIssue), 1u);
   EXPECT_EQ(ClassCycles(t, Queue::kPrm, Class::kDrain), 1u);
   EXPECT_EQ(ClassCycles(t, Queue::kPrm, Class::kIdle), 109u);
@@ -92,7 +93,8 @@ TEST(Timing, OneTile) {
   ExpectConserved(t);
 }
 
-// Tiles arrive 16 cycles apart; with M = 32 the array waits for the first one only, and the second instruction follows without a bubble.
+// Tiles arrive 16 cycles apart; with M = 32 the array waits for the first one only, and the second
+// instruction follows without a bubble.
 TEST(Timing, NoBubbleBetweenInstructions) {
   Machine m;
   const auto& t = m.Run(Program(Weights(0, 6), Multiply(32, 3), Multiply(32, 3)));
@@ -106,7 +108,8 @@ TEST(Timing, NoBubbleBetweenInstructions) {
   ExpectConserved(t);
 }
 
-// M = 1 and all tiles in the ring: one tile each max(M, N / rows, 4) = 4 cycles, across instructions too.
+// M = 1 and all tiles in the ring: one tile each max(M, N / rows, 4) = 4 cycles, across
+// instructions too.
 TEST(Timing, OneTilePerFourCycles) {
   Machine m;
   isa::Ldw w = Weights(0, 8);
@@ -134,7 +137,8 @@ TEST(Timing, RawSlotTakesFourCyclesPerVector) {
   mma.out_bank = 1;
   mma.out_addr = 1024;
   const auto& t = m.Run(Program(Weights(0, 2), mma));
-  // First slot 230 .. 237; second tile is there (242): visible 242, loaded 246; raw: vectors 246, 250 .. 274, slot to 277.
+  // First slot 230 .. 237; second tile is there (242): visible 242, loaded 246; raw: vectors 246,
+  // 250 .. 274, slot to 277.
   EXPECT_EQ(t.completion[1], 246u + 28 + 60);
   EXPECT_EQ(ClassCycles(t, Queue::kExe, Class::kActive), 16u);
   EXPECT_EQ(ClassCycles(t, Queue::kExe, Class::kSlot), 24u);
@@ -161,11 +165,13 @@ TEST(Timing, LoadAndStore) {
   s.header.wait0 = isa::Semaphore(0);
   for (int i = 0; i < 640; ++i) *m.data(i) = static_cast<uint8_t>(i * 7);
   const auto& t = m.Run(Program(l, s));
-  // Bursts of 16, 16, 8 beats picked in 108, 109, 110 (each address accepted in its first cycle): beats 209 .. 248.
+  // Bursts of 16, 16, 8 beats picked in 108, 109, 110 (each address accepted in its first cycle):
+  // beats 209 .. 248.
   EXPECT_EQ(t.completion[0], 249u);
   EXPECT_EQ(t.issue[1], 250u);
-  // Active 251: read phases 251 .. 266, 267 .. 282; the third waits for a slot: the first is full in 269, picked then, data
-  // 270 .. 285, free in 286. Read 286 .. 293, full 296. Second: picked 285, 286 .. 301. Third: picked 301, 302 .. 309, response 359.
+  // Active 251: read phases 251 .. 266, 267 .. 282; the third waits for a slot: the first is full
+  // in 269, picked then, data 270 .. 285, free in 286. Read 286 .. 293, full 296. Second: picked
+  // 285, 286 .. 301. Third: picked 301, 302 .. 309, response 359.
   EXPECT_EQ(t.completion[1], 360u);
   EXPECT_EQ(t.cycles, 362u);
   EXPECT_EQ(ClassCycles(t, Queue::kSto, Class::kActive), 40u);
@@ -226,7 +232,7 @@ TEST(Timing, WindowAndPackLengths) {
   p.planes = 3;  // 27 lanes: 16 and 11
   p.stride_x = 2;
   p.mh = 4;
-  p.mw = 19;     // two groups
+  p.mw = 19;  // two groups
   p.out_addr = 1024;
   p.out_bank = 1;
   p.out_row_step = 19;
@@ -255,9 +261,10 @@ TEST(Timing, SmallRingHoldsLoadsBack) {
   o.core.ring_tiles = 2;
   Machine m(o);
   const auto& t = m.Run(Program(Weights(0, 4), Multiply(64, 4)));
-  // Two tiles at once (picked 108, 109). Tile start 230 frees one, visible 231: picked 231; address 232, beats 332 .. 347, visible 349.
-  // Second start 294: pick 295, address 296, beats 396 .. 411, visible 413. Third tile: second slot ends 358; loaded 353 < 358.
-  // Fourth: slot ends 422, loaded 417.
+  // Two tiles at once (picked 108, 109). Tile start 230 frees one, visible 231: picked 231; address
+  // 232, beats 332 .. 347, visible 349. Second start 294: pick 295, address 296, beats 396 .. 411,
+  // visible 413. Third tile: second slot ends 358; loaded 353 < 358. Fourth: slot ends 422, loaded
+  // 417.
   EXPECT_EQ(t.completion[0], 412u);
   EXPECT_EQ(t.completion[1], 230u + 3 * 64 + 63 + 60);
   EXPECT_EQ(ClassCycles(t, Queue::kWgt, Class::kActive), 4u);
@@ -285,7 +292,8 @@ TEST(Timing, RefreshMovesTheBurst) {
   o.memory.refresh_period = 100;
   o.memory.refresh_cycles = 30;
   Machine m(o);
-  // First beat would come in 101, inside the window 100 .. 129: moved to 130; last beat 133, visible 135.
+  // First beat would come in 101, inside the window 100 .. 129: moved to 130; last beat 133,
+  // visible 135.
   EXPECT_EQ(m.Run({}).cycles, 136u);
 }
 

@@ -37,13 +37,15 @@ Status CheckExpectation(const RandomProgram& p, const Job& job, const Outcome& o
     uint64_t sum = 0;
     for (uint64_t c : o.trace.classes[q]) sum += c;
     if (sum != o.trace.cycles)
-      return Fail(ErrorCode::kMismatch, fmt::format("{}: classes of queue {} add up to {} of {} cycles", o.device, q,
-                                                    sum, o.trace.cycles));
+      return Fail(ErrorCode::kMismatch,
+                  fmt::format("{}: classes of queue {} add up to {} of {} cycles", o.device, q, sum,
+                              o.trace.cycles));
   }
   if (!p.fault) {
     if (f.cause == 0) return {};
     return Fail(ErrorCode::kMismatch,
-                fmt::format("{}: a valid program ended with fault {} of instruction {} (second {}, address {:#x}, cycle {})",
+                fmt::format("{}: a valid program ended with fault {} of instruction {} (second {}, "
+                            "address {:#x}, cycle {})",
                             o.device, name(f.cause), f.instruction, f.second, f.address, f.cycle));
   }
   uint64_t address = p.fault->address;
@@ -52,9 +54,11 @@ Status CheckExpectation(const RandomProgram& p, const Job& job, const Outcome& o
       f.second == p.fault->instruction2 && f.address == address)
     return {};
   return Fail(ErrorCode::kMismatch,
-              fmt::format("{}: fault {} of instruction {} (second {}, address {:#x}) where {} of {} (second {}, address {:#x}) was due",
+              fmt::format("{}: fault {} of instruction {} (second {}, address {:#x}) where {} of "
+                          "{} (second {}, address {:#x}) was due",
                           o.device, name(f.cause), f.instruction, f.second, f.address,
-                          isa::FaultName(p.fault->cause), p.fault->instruction, p.fault->instruction2, address));
+                          isa::FaultName(p.fault->cause), p.fault->instruction,
+                          p.fault->instruction2, address));
 }
 
 }  // namespace
@@ -81,8 +85,9 @@ Job MakeJob(const RandomProgram& program, const sim::MemoryProfile& base, uint64
   }
   // Room for the program and what a mutant adds to it.
   const RegionWindow& home = job.regions[job.program_region];
-  job.memory.resize(std::max<size_t>(job.memory.size(), home.base + job.program_offset +
-                                                            (job.program.size() + 8) * isa::kInstructionBytes));
+  job.memory.resize(std::max<size_t>(
+      job.memory.size(),
+      home.base + job.program_offset + (job.program.size() + 8) * isa::kInstructionBytes));
   job.profile = base;
   job.profile.seed = seed;
   if (seed % 4 == 0) return job;
@@ -94,7 +99,8 @@ Job MakeJob(const RandomProgram& program, const sim::MemoryProfile& base, uint64
   job.profile.jitter = draw(1) ? draw(90) : 0;
   job.profile.ready_jitter = draw(1) ? draw(12) : 0;
   job.profile.refresh_period = draw(2) == 0 ? 200 + draw(3000) : 0;
-  job.profile.refresh_cycles = job.profile.refresh_period == 0 ? 0 : 1 + draw(job.profile.refresh_period / 3);
+  job.profile.refresh_cycles =
+      job.profile.refresh_period == 0 ? 0 : 1 + draw(job.profile.refresh_period / 3);
   return job;
 }
 
@@ -146,8 +152,9 @@ void Mutate(Job* job, uint64_t seed) {
         }
         // Mostly legal values, or nothing but ILLEGAL would come out.
         if (below(12) != 0 && (value < field.min || value > field.max))
-          value = field.min + static_cast<int64_t>(below(static_cast<uint64_t>(
-                                  std::min<int64_t>(field.max - field.min, 40)) + 1));
+          value = field.min +
+                  static_cast<int64_t>(below(
+                      static_cast<uint64_t>(std::min<int64_t>(field.max - field.min, 40)) + 1));
         isa::SetField(i, field, value);
         break;
       }
@@ -178,17 +185,20 @@ void Count(const Job& job, const Outcome& o, Coverage* coverage) {
     for (int c = 0; c < sim::kClasses; ++c) coverage->classes[q][c] += o.trace.classes[q][c];
 }
 
-Status RunOne(const ArchConfig& arch, const sim::MemoryProfile& base, std::vector<Contender>& contenders,
-              const CampaignOptions& options, uint64_t seed, Coverage* coverage) {
+Status RunOne(const ArchConfig& arch, const sim::MemoryProfile& base,
+              std::vector<Contender>& contenders, const CampaignOptions& options, uint64_t seed,
+              Coverage* coverage) {
   const Kind kind = KindOf(options, seed);
   const RandomProgram p =
       kind == Kind::kFaulty
-          ? MakeFaultyProgram(arch, seed, static_cast<Fault>(1 + seed / options.fault_every % kLastFault),
+          ? MakeFaultyProgram(arch, seed,
+                              static_cast<Fault>(1 + seed / options.fault_every % kLastFault),
                               options.program)
           : MakeRandomProgram(arch, seed, options.program);
   Job job = MakeJob(p, base, seed);
   if (kind == Kind::kMutant) Mutate(&job, seed);
-  // Every fourth job follows another one without a reset between them; after a mutant tiles may be left in the ring.
+  // Every fourth job follows another one without a reset between them; after a mutant tiles may be
+  // left in the ring.
   std::optional<Job> before;
   if (seed % 4 == 1) {
     const uint64_t other = seed + (uint64_t{1} << 32);
@@ -197,7 +207,8 @@ Status RunOne(const ArchConfig& arch, const sim::MemoryProfile& base, std::vecto
   }
   std::optional<Outcome> first;
   for (Contender& c : contenders) {
-    if (!c.exact && (kind == Kind::kMutant || (p.fault && p.fault->cause == Fault::kWatchdog))) continue;
+    if (!c.exact && (kind == Kind::kMutant || (p.fault && p.fault->cause == Fault::kWatchdog)))
+      continue;
     const uint64_t limit = kind == Kind::kMutant ? options.max_mutant_cycles : options.max_cycles;
     job.reset = true;
     if (before) {
@@ -206,15 +217,18 @@ Status RunOne(const ArchConfig& arch, const sim::MemoryProfile& base, std::vecto
     }
     OCTILE_ASSIGN_OR_RETURN(Outcome o, RunJob(*c.device, c.name, job, limit));
     if (!o.ended && kind != Kind::kMutant)
-      return Fail(ErrorCode::kDevice, fmt::format("{}: the job did not end within {} cycles", c.name, limit));
+      return Fail(ErrorCode::kDevice,
+                  fmt::format("{}: the job did not end within {} cycles", c.name, limit));
     if (first) {
-      // Register accesses take a device time of its own, so a limit need not hit all of them; near it nothing is compared.
-      if (!o.ended) return Fail(ErrorCode::kMismatch, fmt::format("{} ends, {} does not", first->device, c.name));
+      // Register accesses take a device time of its own, so a limit need not hit all of them; near
+      // it nothing is compared.
+      if (!o.ended)
+        return Fail(ErrorCode::kMismatch,
+                    fmt::format("{} ends, {} does not", first->device, c.name));
       const Depth depth = !c.exact                ? Depth::kFunctional
                           : kind == Kind::kMutant ? Depth::kTimingOnly
                                                   : Depth::kTiming;
-      if (auto d = FirstDivergence(job, *first, o, depth))
-        return Fail(ErrorCode::kMismatch, *d);
+      if (auto d = FirstDivergence(job, *first, o, depth)) return Fail(ErrorCode::kMismatch, *d);
       continue;
     }
     if (kind != Kind::kMutant) OCTILE_RETURN_IF_ERROR(CheckExpectation(p, job, o));
@@ -225,7 +239,9 @@ Status RunOne(const ArchConfig& arch, const sim::MemoryProfile& base, std::vecto
     first = std::move(o);
   }
   if (first && coverage != nullptr) {
-    ++(kind == Kind::kFaulty ? coverage->faulty : kind == Kind::kMutant ? coverage->mutants : coverage->programs);
+    ++(kind == Kind::kFaulty   ? coverage->faulty
+       : kind == Kind::kMutant ? coverage->mutants
+                               : coverage->programs);
     Count(job, *first, coverage);
   }
   return {};
@@ -233,14 +249,14 @@ Status RunOne(const ArchConfig& arch, const sim::MemoryProfile& base, std::vecto
 
 }  // namespace
 
-Status RunCampaign(const ArchConfig& arch, const sim::MemoryProfile& base, std::vector<Contender>& contenders,
-                   const CampaignOptions& options, Coverage* coverage,
-                   const std::function<void(uint64_t)>& progress) {
+Status RunCampaign(const ArchConfig& arch, const sim::MemoryProfile& base,
+                   std::vector<Contender>& contenders, const CampaignOptions& options,
+                   Coverage* coverage, const std::function<void(uint64_t)>& progress) {
   for (uint64_t k = 0; k < options.programs; ++k) {
     const uint64_t seed = options.first_seed + k;
     if (Status s = RunOne(arch, base, contenders, options, seed, coverage); !s)
-      return Fail(s.error().code,
-                  fmt::format("seed {}: {} (repeat with --seed {} --programs 1)", seed, s.error().message, seed));
+      return Fail(s.error().code, fmt::format("seed {}: {} (repeat with --seed {} --programs 1)",
+                                              seed, s.error().message, seed));
     if (progress) progress(k + 1);
   }
   return {};
@@ -249,9 +265,11 @@ Status RunCampaign(const ArchConfig& arch, const sim::MemoryProfile& base, std::
 std::vector<std::string> Coverage::Missing() const {
   std::vector<std::string> missing;
   for (const isa::FormatInfo& f : isa::Formats())
-    if (opcodes[static_cast<int>(f.opcode)] == 0) missing.push_back("opcode " + std::string(f.name));
+    if (opcodes[static_cast<int>(f.opcode)] == 0)
+      missing.push_back("opcode " + std::string(f.name));
   for (int f = 1; f <= kLastFault; ++f)
-    if (faults[f] == 0) missing.push_back("fault " + std::string(isa::FaultName(static_cast<Fault>(f))));
+    if (faults[f] == 0)
+      missing.push_back("fault " + std::string(isa::FaultName(static_cast<Fault>(f))));
   for (int q = 0; q < sim::kQueues; ++q)
     for (int c = 0; c < sim::kClasses; ++c)
       if (CanOccur(q, c) && classes[q][c] == 0)
@@ -262,14 +280,18 @@ std::vector<std::string> Coverage::Missing() const {
 
 std::string Coverage::Report() const {
   std::string s = fmt::format(
-      "{} valid programs, {} faulty ones, {} mutants ({} given up): {} instructions completed, {} cycles\n", programs,
-      faulty, mutants, endless, instructions, cycles);
+      "{} valid programs, {} faulty ones, {} mutants ({} given up): {} instructions completed, {} "
+      "cycles\n",
+      programs, faulty, mutants, endless, instructions, cycles);
   s += "opcodes:";
-  for (const isa::FormatInfo& f : isa::Formats()) s += fmt::format(" {} {}", f.name, opcodes[static_cast<int>(f.opcode)]);
+  for (const isa::FormatInfo& f : isa::Formats())
+    s += fmt::format(" {} {}", f.name, opcodes[static_cast<int>(f.opcode)]);
   s += "\nfaults:";
-  for (int f = 1; f <= kLastFault; ++f) s += fmt::format(" {} {}", isa::FaultName(static_cast<Fault>(f)), faults[f]);
+  for (int f = 1; f <= kLastFault; ++f)
+    s += fmt::format(" {} {}", isa::FaultName(static_cast<Fault>(f)), faults[f]);
   s += "\ncycles of each queue by class:\n     ";
-  for (int c = 0; c < sim::kClasses; ++c) s += fmt::format("{:>11}", isa::ClassName(static_cast<Class>(c)));
+  for (int c = 0; c < sim::kClasses; ++c)
+    s += fmt::format("{:>11}", isa::ClassName(static_cast<Class>(c)));
   for (int q = 0; q < sim::kQueues; ++q) {
     s += fmt::format("\n{:<5}", isa::QueueName(static_cast<isa::Queue>(q)));
     for (int c = 0; c < sim::kClasses; ++c)

@@ -1,7 +1,7 @@
 // octile_cosim_run: random programs on the cycle-exact devices, every one compared with the first.
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
+#include <CLI/CLI.hpp>
 #include <chrono>
 #include <cstdio>
 
@@ -49,7 +49,8 @@ Expected<cosim::Contender> MakeContender(const std::string& name, const Config& 
   return c;
 }
 
-Expected<std::vector<cosim::Contender>> MakeContenders(const std::vector<std::string>& names, const Config& config) {
+Expected<std::vector<cosim::Contender>> MakeContenders(const std::vector<std::string>& names,
+                                                       const Config& config) {
   std::vector<cosim::Contender> contenders;
   for (const std::string& name : names) {
     OCTILE_ASSIGN_OR_RETURN(cosim::Contender c, MakeContender(name, config));
@@ -66,12 +67,16 @@ int Main(int argc, char** argv) {
   bool quiet = false;
   bool need_coverage = false;
   app.add_option("--config", config_name, "Configuration: a name or a YAML file");
-  app.add_option("--devices", devices, std::string("The first is what the others are compared with: ") + kDeviceNames)->delimiter(',');
+  app.add_option("--devices", devices,
+                 std::string("The first is what the others are compared with: ") + kDeviceNames)
+      ->delimiter(',');
   app.add_option("--programs", options.programs, "Number of programs");
   app.add_option("--seed", options.first_seed, "Seed of the first program; the others follow");
   app.add_option("--fault-every", options.fault_every, "Every so many programs is faulty; 0: none");
-  app.add_option("--mutant-every", options.mutant_every, "Every so many programs is a changed one; 0: none");
-  app.add_flag("--require-coverage", need_coverage, "Fail unless every opcode, fault and class was reached");
+  app.add_option("--mutant-every", options.mutant_every,
+                 "Every so many programs is a changed one; 0: none");
+  app.add_flag("--require-coverage", need_coverage,
+               "Fail unless every opcode, fault and class was reached");
   app.add_flag("--quiet", quiet, "Only errors");
   CLI11_PARSE(app, argc, argv);
 
@@ -85,15 +90,18 @@ int Main(int argc, char** argv) {
   if (!contenders) return report(contenders.error());
   cosim::Coverage coverage;
   const auto start = std::chrono::steady_clock::now();
-  const Status status = cosim::RunCampaign(config->arch, sim::ToMemoryProfile(config->platform), *contenders, options,
-                                           &coverage);
+  const Status status = cosim::RunCampaign(config->arch, sim::ToMemoryProfile(config->platform),
+                                           *contenders, options, &coverage);
   if (!status) return report(status.error());
-  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  const double seconds =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   if (!quiet)
-    fmt::print("{}: {} agree\n{}{:.1f} s\n", config_name, fmt::join(devices, ", "), coverage.Report(), seconds);
+    fmt::print("{}: {} agree\n{}{:.1f} s\n", config_name, fmt::join(devices, ", "),
+               coverage.Report(), seconds);
   const auto missing = coverage.Missing();
   if (need_coverage && !missing.empty())
-    return report({ErrorCode::kMismatch, fmt::format("never reached: {}", fmt::join(missing, ", "))});
+    return report(
+        {ErrorCode::kMismatch, fmt::format("never reached: {}", fmt::join(missing, ", "))});
   return 0;
 }
 

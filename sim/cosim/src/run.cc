@@ -25,7 +25,8 @@ constexpr uint64_t kResetCycles = 10'000'000;
 
 }  // namespace
 
-Expected<Outcome> RunJob(sim::CoreDevice& device, const std::string& name, const Job& job, uint64_t max_cycles) {
+Expected<Outcome> RunJob(sim::CoreDevice& device, const std::string& name, const Job& job,
+                         uint64_t max_cycles) {
   Outcome out;
   out.device = name;
   out.memory = job.memory;
@@ -71,7 +72,8 @@ Expected<Outcome> RunJob(sim::CoreDevice& device, const std::string& name, const
   set(regs::kWatchdog, job.watchdog);
   set(regs::kControl, regs::kControlStart.mask());
   if (failed.empty()) device.Run(max_cycles);
-  // What is still on the bus after a fault, or of a job given up, needs the memory until the reset has drained it.
+  // What is still on the bus after a fault, or of a job given up, needs the memory until the reset
+  // has drained it.
   const auto release = [&] {
     set(regs::kIrqEnable, 0);
     set(regs::kControl, regs::kControlSoftReset.mask());

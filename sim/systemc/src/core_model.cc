@@ -92,7 +92,8 @@ class CoreModel::Impl {
 
   void Evaluate(uint64_t t);
 
-  // Parts of Evaluate, in its order; each looks at registered state first and then changes what the parts behind it no longer read.
+  // Parts of Evaluate, in its order; each looks at registered state first and then changes what the
+  // parts behind it no longer read.
   bool PickRead(uint64_t t);
   bool FetchEligible() const;
   bool RingHasRoom() const;
@@ -174,9 +175,9 @@ class CoreModel::Impl {
   // Queues.
   std::array<Fifo<Inst*>, kQueues> queue_;
   std::array<Fifo<Inst*>, kQueues> flight_;
-  std::array<size_t, kQueues> queue_before_{};   // sizes at the begin of the evaluated cycle
+  std::array<size_t, kQueues> queue_before_{};  // sizes at the begin of the evaluated cycle
   std::array<size_t, kQueues> flight_before_{};
-  std::array<Inst*, kQueues> issued_{};          // in the evaluated cycle
+  std::array<Inst*, kQueues> issued_{};  // in the evaluated cycle
   std::array<bool, kQueues> fence_blocked_{};
   std::array<bool, kQueues> sem_blocked_{};
   std::array<int, isa::kSemaphores> semaphores_{};
@@ -204,25 +205,26 @@ class CoreModel::Impl {
   // Matrix unit.
   Inst* exe_ = nullptr;
   Inst* exe_before_ = nullptr;
-  uint32_t exe_tile_ = 0;      // tiles started of exe_
-  uint64_t exe_base_ = 0;      // ring number of its first tile
+  uint32_t exe_tile_ = 0;  // tiles started of exe_
+  uint64_t exe_base_ = 0;  // ring number of its first tile
   uint64_t slot_start_ = 0;
-  uint64_t slot_end_ = 0;      // first cycle after the slot
+  uint64_t slot_end_ = 0;  // first cycle after the slot
   uint32_t slot_vectors_ = 0;
   uint32_t slot_step_ = 1;
   bool tile_started_ = false;
-  bool loader_started_ = false;  // by itself no progress: without an instruction to use the tile the core may be quiescent
-  uint64_t loader_free_ = 0;   // idle from this cycle on
+  bool loader_started_ = false;  // by itself no progress: without an instruction to use the tile
+                                 // the core may be quiescent
+  uint64_t loader_free_ = 0;     // idle from this cycle on
   Shadow shadow_ = Shadow::kEmpty;
   uint64_t shadow_full_at_ = 0;
   uint64_t shadow_tile_ = 0;
-  uint64_t next_tile_ = 0;     // the loader's next tile
+  uint64_t next_tile_ = 0;  // the loader's next tile
   uint64_t last_tile_start_ = 0;
 
   // Vector unit.
-  uint64_t vec_read_end_ = 0;    // last cycle of the read phase
+  uint64_t vec_read_end_ = 0;  // last cycle of the read phase
   uint64_t vec_issue_ = 0;
-  bool vec_any_ = false;         // something was issued since job start
+  bool vec_any_ = false;  // something was issued since job start
   uint64_t vec_ready_ = 0;
 
   // Store unit.
@@ -232,7 +234,7 @@ class CoreModel::Impl {
   uint64_t sto_read_end_ = 0;  // first cycle after the read phase
   bool sto_read_any_ = false;
   std::deque<Slot> slots_;
-  uint64_t write_free_ = 0;    // acceptance of the last data beat of the last write picked
+  uint64_t write_free_ = 0;  // acceptance of the last data beat of the last write picked
   std::deque<WriteBurst> writes_;
   size_t outstanding_writes_ = 0;
   uint64_t last_write_activity_ = 0;
@@ -241,8 +243,8 @@ class CoreModel::Impl {
   int quiet_cycles_ = 0;
   bool quiescent_ = false;
   bool activity_ = false;
-  Raised raised_;         // first cause of the evaluated cycle
-  bool freeze_ = false;   // a cause that stops the core was raised in it
+  Raised raised_;        // first cause of the evaluated cycle
+  bool freeze_ = false;  // a cause that stops the core was raised in it
   std::vector<Scheduled> scheduled_;
 
   std::array<uint8_t, kQueues> classes_{};
@@ -313,7 +315,9 @@ void CoreModel::Impl::SoftReset() {
   shadow_ = Shadow::kEmpty;
 }
 
-uint64_t CoreModel::Impl::Drained() const { return std::max({next_, read_end_ + 1, write_end_ + 1}); }
+uint64_t CoreModel::Impl::Drained() const {
+  return std::max({next_, read_end_ + 1, write_end_ + 1});
+}
 
 void CoreModel::Impl::AccountTo(uint64_t cycle) {
   if (cycle <= accounted_) return;
@@ -321,15 +325,16 @@ void CoreModel::Impl::AccountTo(uint64_t cycle) {
   const uint64_t cycles = cycle - from;
   accounted_ = cycle;
   recorder_.Account(cycles, classes_);
-  // Inside a slot the matrix unit issues a vector in some cycles only; classes_ says ACTIVE for all of them.
+  // Inside a slot the matrix unit issues a vector in some cycles only; classes_ says ACTIVE for all
+  // of them.
   if (exe_in_slot_) {
     const auto issued_before = [&](uint64_t c) {
       const uint64_t past = c > slot_start_ ? (c - slot_start_ + slot_step_ - 1) / slot_step_ : 0;
       return std::min<uint64_t>(past, slot_vectors_);
     };
     const uint64_t active = issued_before(cycle) - issued_before(from);
-    recorder_.MoveClass(kExe, static_cast<uint8_t>(Class::kActive), static_cast<uint8_t>(Class::kSlot),
-                        cycles - active);
+    recorder_.MoveClass(kExe, static_cast<uint8_t>(Class::kActive),
+                        static_cast<uint8_t>(Class::kSlot), cycles - active);
   }
 }
 
@@ -337,7 +342,8 @@ void CoreModel::Impl::RunTo(uint64_t limit) {
   while (running_ && next_ < limit) Evaluate(next_);
 }
 
-// ---- Read channel ----------------------------------------------------------------------------------------------------
+// ---- Read channel
+// ----------------------------------------------------------------------------------------------------
 
 bool CoreModel::Impl::FetchEligible() const {
   const uint32_t left = job_.program_count - fetch_next_;
@@ -412,8 +418,8 @@ void CoreModel::Impl::StartRead(uint64_t t, int client) {
       FifoEntry e;
       e.visible = timing.first + uint64_t{(k + 1) * per - 1} * interval + 2;
       e.index = first_index + k;
-      func_.Read(address + k * isa::kInstructionBytes, reinterpret_cast<uint8_t*>(e.instruction.words.data()),
-                 isa::kInstructionBytes);
+      func_.Read(address + k * isa::kInstructionBytes,
+                 reinterpret_cast<uint8_t*>(e.instruction.words.data()), isa::kInstructionBytes);
       fifo_.push_back(e);
     }
     return;
@@ -431,8 +437,8 @@ void CoreModel::Impl::StartRead(uint64_t t, int client) {
   }
   if (client == kAct && inst->violation && inst->violation_at >= inst->beats_done &&
       inst->violation_at < inst->beats_done + beats)
-    Schedule(timing.first + (inst->violation_at - inst->beats_done) * interval + 1, Fault::kClaim, kAct,
-             inst->index, inst->violation_address);
+    Schedule(timing.first + (inst->violation_at - inst->beats_done) * interval + 1, Fault::kClaim,
+             kAct, inst->index, inst->violation_address);
   inst->beats_done += beats;
   if (inst->bursts.done()) {
     inst->completion = timing.last + 1;
@@ -440,7 +446,8 @@ void CoreModel::Impl::StartRead(uint64_t t, int client) {
   }
 }
 
-// ---- Issue -----------------------------------------------------------------------------------------------------------
+// ---- Issue
+// -----------------------------------------------------------------------------------------------------------
 
 bool CoreModel::Impl::UnitReady(int q, uint64_t t) const {
   switch (q) {
@@ -528,7 +535,8 @@ void CoreModel::Impl::Issue(uint64_t t) {
         head->completion = vec_read_end_ + head->drain_cycles;
         vec_ready_ = head->completion + 1;
         if (head->violation)
-          Schedule(t + 1 + head->violation_at + 1, Fault::kClaim, kVec, head->index, head->violation_address);
+          Schedule(t + 1 + head->violation_at + 1, Fault::kClaim, kVec, head->index,
+                   head->violation_address);
         break;
       case kSto:
         sto_ = head;
@@ -541,7 +549,8 @@ void CoreModel::Impl::Issue(uint64_t t) {
   }
 }
 
-// ---- Matrix unit -----------------------------------------------------------------------------------------------------
+// ---- Matrix unit
+// -----------------------------------------------------------------------------------------------------
 
 void CoreModel::Impl::StartTile(uint64_t t) {
   Inst* i = exe_;
@@ -564,8 +573,7 @@ void CoreModel::Impl::StartTile(uint64_t t) {
   ++exe_tile_;
   next_tile_ = exe_base_ + (last && i->retain ? 0 : exe_tile_);
   shadow_ = Shadow::kEmpty;
-  if (last)
-    i->completion = t + uint64_t{slot_step_} * (slot_vectors_ - 1) + 2 * config_.n + 28;
+  if (last) i->completion = t + uint64_t{slot_step_} * (slot_vectors_ - 1) + 2 * config_.n + 28;
   last_tile_start_ = t;
   tile_started_ = true;
   recorder_.TileStart();
@@ -577,7 +585,8 @@ void CoreModel::Impl::ExecuteExe(uint64_t t) {
   if (exe_ != nullptr && exe_tile_ < exe_->tiles && t >= slot_end_ && shadow_ == Shadow::kLoaded &&
       t >= shadow_full_at_)
     StartTile(t);
-  if (t >= loader_free_ && shadow_ == Shadow::kEmpty && (next_tile_ + 1) * config_.n <= ring_beats_in_ &&
+  if (t >= loader_free_ && shadow_ == Shadow::kEmpty &&
+      (next_tile_ + 1) * config_.n <= ring_beats_in_ &&
       ring_visible_[next_tile_ % config_.ring_tiles] <= t) {
     shadow_ = Shadow::kLoaded;
     shadow_tile_ = next_tile_;
@@ -595,7 +604,8 @@ void CoreModel::Impl::ExecuteExe(uint64_t t) {
   }
 }
 
-// ---- Store unit and write channel ------------------------------------------------------------------------------------
+// ---- Store unit and write channel
+// ------------------------------------------------------------------------------------
 
 void CoreModel::Impl::Store(uint64_t t) {
   const uint32_t n = config_.n;
@@ -604,7 +614,8 @@ void CoreModel::Impl::Store(uint64_t t) {
     auto slot = std::find_if(slots_.begin(), slots_.end(), [](const Slot& s) { return !s.picked; });
     if (slot != slots_.end() && slot->full_at <= t) {
       const uint64_t address = job_.regions[slot->inst->region].base + slot->offset;
-      const bool error = !func_.InMemory(address, slot->beats * n) || memory_.writes() == inject_[1];
+      const bool error =
+          !func_.InMemory(address, slot->beats * n) || memory_.writes() == inject_[1];
       const auto timing = memory_.Write(t + 1, slot->beats);
       slot->picked = true;
       slot->sent = timing.last;
@@ -630,7 +641,8 @@ void CoreModel::Impl::Store(uint64_t t) {
     if (!RegionAllows(i->region, offset, bytes, job_.regions[i->region].write)) {
       Raise(Fault::kRegion, kSto, i->index, offset);
     } else {
-      if (i->violation && i->violation_at >= i->beats_done && i->violation_at < i->beats_done + bytes / n)
+      if (i->violation && i->violation_at >= i->beats_done &&
+          i->violation_at < i->beats_done + bytes / n)
         Schedule(t + (i->violation_at - i->beats_done) + 1, Fault::kClaim, kSto, i->index,
                  i->violation_address);
       i->beats_done += bytes / n;
@@ -644,13 +656,15 @@ void CoreModel::Impl::Store(uint64_t t) {
       slots_.push_back(s);
     }
   }
-  if (sto_before_ != nullptr && sto_ == sto_before_ && sto_->bursts.done() && t + 1 >= sto_read_end_) {
+  if (sto_before_ != nullptr && sto_ == sto_before_ && sto_->bursts.done() &&
+      t + 1 >= sto_read_end_) {
     sto_ = nullptr;
     activity_ = true;
   }
 }
 
-// ---- Dispatch, completion --------------------------------------------------------------------------------------------
+// ---- Dispatch, completion
+// --------------------------------------------------------------------------------------------
 
 void CoreModel::Impl::Dispatch(uint64_t t) {
   at_end_ = precise_;
@@ -704,7 +718,8 @@ void CoreModel::Impl::Complete(uint64_t t) {
   }
 }
 
-// ---- Faults that are states of the whole core ------------------------------------------------------------------------
+// ---- Faults that are states of the whole core
+// ------------------------------------------------------------------------
 
 std::pair<int, uint32_t> CoreModel::Impl::Stuck() const {
   for (int q = 0; q < kQueues; ++q) {
@@ -726,26 +741,32 @@ bool CoreModel::Impl::Quiescent(uint64_t t) const {
     if (!boundary || shadow_ != Shadow::kEmpty || t < loader_free_ || tile_in_ring) return false;
   }
   for (int q = 0; q < kQueues; ++q) {
-    const size_t active = (q == kWgt && client_[kWgt] != nullptr) || (q == kExe && exe_ != nullptr) ? 1 : 0;
+    const size_t active =
+        (q == kWgt && client_[kWgt] != nullptr) || (q == kExe && exe_ != nullptr) ? 1 : 0;
     if (flight_[q].size() > active) return false;
   }
   return !FetchEligible();
 }
 
 uint64_t CoreModel::Impl::LastActivity(uint64_t t) const {
-  uint64_t last = std::max({last_completion_, last_tile_start_, last_read_beat_, last_write_activity_});
+  uint64_t last =
+      std::max({last_completion_, last_tile_start_, last_read_beat_, last_write_activity_});
   const uint64_t interval = memory_.profile().beat_interval;
   for (const ReadBurst& b : reads_)
-    if (b.first <= t) last = std::max(last, b.first + std::min(t - b.first, b.last - b.first) / interval * interval);
+    if (b.first <= t)
+      last =
+          std::max(last, b.first + std::min(t - b.first, b.last - b.first) / interval * interval);
   for (const WriteBurst& w : writes_) {
     if (w.accept <= t)
-      last = std::max(last, w.accept + std::min(t - w.accept, w.last - w.accept) / interval * interval);
+      last = std::max(last,
+                      w.accept + std::min(t - w.accept, w.last - w.accept) / interval * interval);
     if (w.response <= t) last = std::max(last, w.response);
   }
   return last;
 }
 
-// ---- Counters --------------------------------------------------------------------------------------------------------
+// ---- Counters
+// --------------------------------------------------------------------------------------------------------
 
 void CoreModel::Impl::Classify(uint64_t t) {
   exe_in_slot_ = false;
@@ -765,7 +786,8 @@ void CoreModel::Impl::Classify(uint64_t t) {
         break;
       case kSto:
         busy = sto_before_ != nullptr;
-        c = sto_read_any_ && t >= sto_read_start_ && t < sto_read_end_ ? Class::kActive : Class::kSpace;
+        c = sto_read_any_ && t >= sto_read_start_ && t < sto_read_end_ ? Class::kActive
+                                                                       : Class::kSpace;
         break;
       default:
         busy = client_before_[q] != nullptr;
@@ -790,7 +812,8 @@ void CoreModel::Impl::Classify(uint64_t t) {
   }
 }
 
-// ---- One cycle -------------------------------------------------------------------------------------------------------
+// ---- One cycle
+// -------------------------------------------------------------------------------------------------------
 
 void CoreModel::Impl::Evaluate(uint64_t t) {
   ++evaluations_;
@@ -842,7 +865,8 @@ void CoreModel::Impl::Evaluate(uint64_t t) {
     const auto [queue, instruction] = Stuck();
     Raise(Fault::kDeadlock, queue, instruction, 0);
   }
-  if (watch && t >= LastActivity(t) + job_.watchdog) Raise(Fault::kWatchdog, stuck.first, stuck.second, 0);
+  if (watch && t >= LastActivity(t) + job_.watchdog)
+    Raise(Fault::kWatchdog, stuck.first, stuck.second, 0);
   Classify(t);
 
   if (raised_.cause != Fault::kNone && !precise_) {
@@ -890,7 +914,8 @@ uint64_t CoreModel::Impl::NextWake(uint64_t t) const {
   return wake;
 }
 
-// ---- Public face -----------------------------------------------------------------------------------------------------
+// ---- Public face
+// -----------------------------------------------------------------------------------------------------
 
 CoreModel::CoreModel(const sim::CoreConfig& config, bool timing_only)
     : impl_(std::make_unique<Impl>(config, timing_only)) {}
@@ -901,7 +926,9 @@ void CoreModel::SetSink(sim::ObservationSink* sink) { impl_->func_.SetSink(sink)
 void CoreModel::InjectBusError(sim::Direction direction, uint64_t burst) {
   impl_->inject_[static_cast<size_t>(direction)] = burst;
 }
-void CoreModel::StartJob(const JobSetup& job, const sim::MemoryProfile& profile) { impl_->StartJob(job, profile); }
+void CoreModel::StartJob(const JobSetup& job, const sim::MemoryProfile& profile) {
+  impl_->StartJob(job, profile);
+}
 bool CoreModel::running() const { return impl_->running_; }
 void CoreModel::RunTo(uint64_t limit) { impl_->RunTo(limit); }
 uint64_t CoreModel::next_cycle() const { return impl_->next_; }

@@ -13,15 +13,19 @@ namespace {
 namespace bulk = numerics::bulk;
 using numerics::CodeRange;
 
-int Code(int byte, bool is_signed) { return is_signed ? static_cast<int8_t>(byte) : static_cast<uint8_t>(byte); }
+int Code(int byte, bool is_signed) {
+  return is_signed ? static_cast<int8_t>(byte) : static_cast<uint8_t>(byte);
+}
 CodeRange Type(bool is_signed) { return is_signed ? numerics::kS8 : numerics::kU8; }
-CodeRange Clamp(int lo, int hi, bool is_signed) { return {Code(lo, is_signed), Code(hi, is_signed)}; }
+CodeRange Clamp(int lo, int hi, bool is_signed) {
+  return {Code(lo, is_signed), Code(hi, is_signed)};
+}
 int32_t WrapAdd(int32_t a, int32_t b) {
   return static_cast<int32_t>(static_cast<uint32_t>(a) + static_cast<uint32_t>(b));
 }
 
-// Weights of an MMA kept before they are multiplied; at least so many tiles that its pipeline has emptied of what came before (a tile
-// takes four cycles, the pipeline 2N + 28).
+// Weights of an MMA kept before they are multiplied; at least so many tiles that its pipeline has
+// emptied of what came before (a tile takes four cycles, the pipeline 2N + 28).
 constexpr size_t kWeightsKept = size_t{1} << 20;
 constexpr size_t kTilesKept = 128;
 
@@ -35,7 +39,8 @@ uint32_t Word(const uint8_t* p) {
 template <int kLanes>
 void WidenFixed(const uint8_t* src, bool is_signed, int zero, int16_t* dst) {
   if (is_signed) {
-    for (int i = 0; i < kLanes; ++i) dst[i] = static_cast<int16_t>(static_cast<int8_t>(src[i]) - zero);
+    for (int i = 0; i < kLanes; ++i)
+      dst[i] = static_cast<int16_t>(static_cast<int8_t>(src[i]) - zero);
   } else {
     for (int i = 0; i < kLanes; ++i) dst[i] = static_cast<int16_t>(src[i] - zero);
   }
@@ -45,10 +50,11 @@ void Widen(const uint8_t* src, uint32_t n, bool is_signed, int zero, int16_t* ds
   for (uint32_t i = 0; i < n; ++i) dst[i] = static_cast<int16_t>(Code(src[i], is_signed) - zero);
 }
 
-// One output row of one tap: mw vectors from base + ix0 + ox*stride, zero outside 0..in_w-1; dst rows are lda apart.
+// One output row of one tap: mw vectors from base + ix0 + ox*stride, zero outside 0..in_w-1; dst
+// rows are lda apart.
 template <int kLanes>
-void TapRow(const uint8_t* buffer, uint32_t base, uint32_t n, int64_t ix0, int stride, int mw, int in_w,
-            bool is_signed, int zero, int16_t* dst, size_t lda) {
+void TapRow(const uint8_t* buffer, uint32_t base, uint32_t n, int64_t ix0, int stride, int mw,
+            int in_w, bool is_signed, int zero, int16_t* dst, size_t lda) {
   for (int ox = 0; ox < mw; ++ox, dst += lda) {
     const int64_t ix = ix0 + int64_t{ox} * stride;
     if (ix < 0 || ix >= in_w) {
@@ -104,8 +110,10 @@ void Functional::TakeTile(Inst* inst, uint64_t tile, int zw, bool w_signed) {
   const size_t count = size_t{n_} * n_;
   const uint8_t* from = &ring_[tile % config_.ring_tiles * count];
   std::vector<int16_t>& w = inst->weights;
-  // Long K loops are multiplied in parts. Every instruction before has long completed then, so the accumulators are right.
-  if (w.size() >= std::max<size_t>(kWeightsKept, kTilesKept * count)) MmaAccumulate(inst->As<isa::Mma>(), inst);
+  // Long K loops are multiplied in parts. Every instruction before has long completed then, so the
+  // accumulators are right.
+  if (w.size() >= std::max<size_t>(kWeightsKept, kTilesKept * count))
+    MmaAccumulate(inst->As<isa::Mma>(), inst);
   const size_t at = w.size();
   w.resize(at + count);
   const int zero = Code(zw, w_signed);
@@ -172,7 +180,8 @@ void Functional::Ldp(const isa::Ldp& p) {
         break;
       case isa::LdpTarget::kVecWeight:
         bytes = 4 * n_;
-        Read(Address(p.region, offset), reinterpret_cast<uint8_t*>(&vec_weights_[size_t(e) * n_]), bytes);
+        Read(Address(p.region, offset), reinterpret_cast<uint8_t*>(&vec_weights_[size_t(e) * n_]),
+             bytes);
         break;
     }
     offset += bytes;
@@ -358,7 +367,8 @@ void Functional::Win(const isa::Win& w, uint32_t index) {
           bulk::RequantizeRow(acc, n, &vec_.mult[set * n], 1, zy, clamp, code);
         }
         if (w.table) bulk::TableRow(code, n, table, code);
-        Emit(index, BufferAddress(int64_t{w.out_addr} + out_pointer + ox + int64_t{b} * w.out_blk_stride),
+        Emit(index,
+             BufferAddress(int64_t{w.out_addr} + out_pointer + ox + int64_t{b} * w.out_blk_stride),
              code);
       }
       oy_pointer = Advance(oy_pointer, w.in_oy_step, w.in_wrap);
@@ -387,21 +397,23 @@ void Functional::Elt(const isa::Elt& e, uint32_t index) {
     uint32_t po = e.out_row0;
     for (int y = 0; y < e.mh; ++y) {
       for (int x = 0; x < e.mw; ++x) {
-        const uint8_t* a =
-            Vector(BufferAddress(int64_t{e.a_addr} + pa + x * e.a_x_step + int64_t{blk} * e.a_blk_stride));
+        const uint8_t* a = Vector(
+            BufferAddress(int64_t{e.a_addr} + pa + x * e.a_x_step + int64_t{blk} * e.a_blk_stride));
         if (e.mode == isa::EltMode::kCopy) {
           std::memcpy(code, a, n);
         } else {
-          const uint8_t* b =
-              Vector(BufferAddress(int64_t{e.b_addr} + pb + x * e.b_x_step + int64_t{blk} * e.b_blk_stride));
+          const uint8_t* b = Vector(BufferAddress(int64_t{e.b_addr} + pb + x * e.b_x_step +
+                                                  int64_t{blk} * e.b_blk_stride));
           if (e.mode == isa::EltMode::kAdd)
             bulk::AddRow(a, Type(e.a_signed), b, Type(e.b_signed), n, add, clamp, code);
           else
-            bulk::MulRow(a, Type(e.a_signed), za, b, Type(e.b_signed), zb, n, ratio, zc, clamp, code);
+            bulk::MulRow(a, Type(e.a_signed), za, b, Type(e.b_signed), zb, n, ratio, zc, clamp,
+                         code);
         }
         if (e.table) bulk::TableRow(code, n, table, code);
         Emit(index,
-             BufferAddress(int64_t{e.out_addr} + po + x * e.out_x_step + int64_t{blk} * e.out_blk_stride),
+             BufferAddress(int64_t{e.out_addr} + po + x * e.out_x_step +
+                           int64_t{blk} * e.out_blk_stride),
              code);
       }
       pa = Advance(pa, e.a_row_step, e.a_wrap);
@@ -429,10 +441,12 @@ void Functional::Pack(const isa::Pack& p, uint32_t index) {
           const int64_t iy = int64_t{p.iy0} + int64_t{oy} * p.stride_y + ky;
           const int64_t ix = int64_t{p.ix0} + int64_t{ox} * p.stride_x + kx;
           if (iy < 0 || iy >= p.in_h || ix < 0 || ix >= p.in_w) continue;
-          const uint64_t at = static_cast<uint64_t>(PackRowByte(p, n, c, iy) + ix) % (uint64_t{0x10000} * n_);
+          const uint64_t at =
+              static_cast<uint64_t>(PackRowByte(p, n, c, iy) + ix) % (uint64_t{0x10000} * n_);
           vector[l] = buffer_[at];
         }
-        Emit(index, BufferAddress(int64_t{p.out_addr} + out_pointer + ox + int64_t{b} * p.out_blk_stride),
+        Emit(index,
+             BufferAddress(int64_t{p.out_addr} + out_pointer + ox + int64_t{b} * p.out_blk_stride),
              vector);
       }
       out_pointer = Advance(out_pointer, p.out_row_step, p.out_wrap);

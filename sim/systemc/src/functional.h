@@ -1,5 +1,6 @@
-// What instructions compute. Separate from time: the core model calls Execute once, at completion, when everything a valid program
-// lets the instruction read is there and nothing it overwrites is needed any more. Arithmetic: the integer forms of runtime/numerics.
+// What instructions compute. Separate from time: the core model calls Execute once, at completion,
+// when everything a valid program lets the instruction read is there and nothing it overwrites is
+// needed any more. Arithmetic: the integer forms of runtime/numerics.
 #pragma once
 
 #include <array>
@@ -48,8 +49,8 @@ class Functional {
 
  private:
   struct ParameterSets {
-    std::vector<int32_t> bias;    // [psets][N]
-    std::vector<uint32_t> mult;   // [psets][N]
+    std::vector<int32_t> bias;   // [psets][N]
+    std::vector<uint32_t> mult;  // [psets][N]
     std::array<std::array<uint32_t, 3>, isa::kConstSlots> constants{};
     std::array<std::array<uint8_t, 256>, isa::kTableSlots> tables{};
   };

@@ -89,11 +89,12 @@ bool WindowInside(const W& w, const CoreConfig&, Range range) {
   return true;
 }
 
-bool RowsInside(uint32_t base, const std::vector<uint32_t>& rows, int blocks, int blk_stride, uint32_t run,
-                Range range) {
+bool RowsInside(uint32_t base, const std::vector<uint32_t>& rows, int blocks, int blk_stride,
+                uint32_t run, Range range) {
   for (int b = 0; b < blocks; ++b)
     for (uint32_t p : rows)
-      if (!range.HoldsRun(BufferAddress(int64_t{base} + p + int64_t{b} * blk_stride), run)) return false;
+      if (!range.HoldsRun(BufferAddress(int64_t{base} + p + int64_t{b} * blk_stride), run))
+        return false;
   return true;
 }
 
@@ -123,8 +124,8 @@ std::optional<MmaAccess> BadInput(const isa::Mma& m, uint64_t tile, Range range)
 }
 
 // First output vector with an access outside, its address.
-std::optional<MmaAccess> FirstBadRow(uint32_t base, const std::vector<uint32_t>& rows, int mw, int step,
-                                     uint64_t tile, Range range) {
+std::optional<MmaAccess> FirstBadRow(uint32_t base, const std::vector<uint32_t>& rows, int mw,
+                                     int step, uint64_t tile, Range range) {
   for (size_t oy = 0; oy < rows.size(); ++oy)
     for (int ox = 0; ox < mw; ++ox)
       for (int j = 0; j < step; ++j) {
@@ -167,8 +168,8 @@ void PrepareMma(const isa::Mma& m, const CoreConfig& c, Inst* i) {
   const Range out = Banks(c, m.out_bank, m.out_banks);
   std::optional<MmaAccess> first;
   auto take = [&](const std::optional<MmaAccess>& a) {
-    if (a && (!first || a->tile < first->tile ||
-              (a->tile == first->tile && a->vector < first->vector)))
+    if (a &&
+        (!first || a->tile < first->tile || (a->tile == first->tile && a->vector < first->vector)))
       first = a;
   };
   i->suspect_input = !WindowInside(m, c, in);
@@ -208,7 +209,8 @@ void PrepareWin(const isa::Win& w, const CoreConfig& c, Inst* i) {
   if (w.mode != isa::WinMode::kMax &&
       static_cast<uint32_t>(w.pset + (w.pset_shared ? 0 : w.blocks - 1)) >= c.psets)
     ok = false;
-  if (w.mode == isa::WinMode::kDepthwise && w.wrow + w.blocks * ((taps + 3) / 4) > c.wrows) ok = false;
+  if (w.mode == isa::WinMode::kDepthwise && w.wrow + w.blocks * ((taps + 3) / 4) > c.wrows)
+    ok = false;
   ok &= WrapOk(w.in_wrap, {w.in_row0, w.in_oy_step, w.in_ky_step});
   ok &= WrapOk(w.out_wrap, {w.out_row0, w.out_row_step});
   ok &= AddClaim(i, c, kVecA, w.in_bank, w.in_banks);
@@ -219,7 +221,9 @@ void PrepareWin(const isa::Win& w, const CoreConfig& c, Inst* i) {
   const Range in = Banks(c, w.in_bank, w.in_banks);
   const Range out = Banks(c, w.out_bank, w.out_banks);
   const auto out_rows = RowPointers(w.out_row0, w.out_row_step, w.out_wrap, w.mh);
-  if (WindowInside(w, c, in) && RowsInside(w.out_addr, out_rows, w.blocks, w.out_blk_stride, w.mw, out)) return;
+  if (WindowInside(w, c, in) &&
+      RowsInside(w.out_addr, out_rows, w.blocks, w.out_blk_stride, w.mw, out))
+    return;
   uint64_t cycle = 0;
   for (int b = 0; b < w.blocks; ++b) {
     uint32_t oy_pointer = w.in_row0;
@@ -266,7 +270,8 @@ void PrepareElt(const isa::Elt& e, const CoreConfig& c, Inst* i) {
   const auto pb = RowPointers(e.b_row0, e.b_row_step, e.b_wrap, e.mh);
   const auto po = RowPointers(e.out_row0, e.out_row_step, e.out_wrap, e.mh);
   if (RowsInside(e.a_addr, pa, e.blocks, e.a_blk_stride, (e.mw - 1) * e.a_x_step + 1, ra) &&
-      (!two || RowsInside(e.b_addr, pb, e.blocks, e.b_blk_stride, (e.mw - 1) * e.b_x_step + 1, rb)) &&
+      (!two ||
+       RowsInside(e.b_addr, pb, e.blocks, e.b_blk_stride, (e.mw - 1) * e.b_x_step + 1, rb)) &&
       RowsInside(e.out_addr, po, e.blocks, e.out_blk_stride, (e.mw - 1) * e.out_x_step + 1, ro))
     return;
   uint64_t cycle = 0;
@@ -289,7 +294,8 @@ void PrepareElt(const isa::Elt& e, const CoreConfig& c, Inst* i) {
 
 int64_t FloorDiv(int64_t a, int64_t b) { return a >= 0 ? a / b : -((-a + b - 1) / b); }
 
-// The reads of one (block, row, group) window in order of cycle; visit(cycle in the window, vector address) returns false to stop.
+// The reads of one (block, row, group) window in order of cycle; visit(cycle in the window, vector
+// address) returns false to stop.
 template <class Visit>
 void VisitPackReads(const isa::Pack& p, const PackShape& s, uint32_t block, int oy, uint32_t group,
                     Visit visit) {
@@ -327,7 +333,8 @@ void PreparePack(const isa::Pack& p, const CoreConfig& c, Inst* i) {
   const Range in = Banks(c, p.in_bank, p.in_banks);
   const Range out = Banks(c, p.out_bank, p.out_banks);
   const auto rows = RowPointers(p.out_row0, p.out_row_step, p.out_wrap, p.mh);
-  const bool out_ok = RowsInside(p.out_addr, rows, static_cast<int>(s.blocks), p.out_blk_stride, p.mw, out);
+  const bool out_ok =
+      RowsInside(p.out_addr, rows, static_cast<int>(s.blocks), p.out_blk_stride, p.mw, out);
   // Input: the bytes of every row that some tap reaches lie inside the claim.
   bool in_ok = true;
   const int64_t n = c.n;
@@ -346,7 +353,8 @@ void PreparePack(const isa::Pack& p, const CoreConfig& c, Inst* i) {
   for (uint32_t b = 0; b < s.blocks; ++b)
     for (int oy = 0; oy < p.mh; ++oy)
       for (uint32_t g = 0; g < s.groups; ++g) {
-        // Outputs of the previous window may come before a bad read of this one, hence no early return on a noted output.
+        // Outputs of the previous window may come before a bad read of this one, hence no early
+        // return on a noted output.
         if (i->violation && i->violation_at < start) return;
         VisitPackReads(p, s, b, oy, g, [&](uint64_t cycle, uint32_t a) {
           if (in.Holds(a)) return true;
@@ -433,7 +441,8 @@ void CheckInput(const CoreConfig& c, uint64_t tile, Inst* i) {
   const auto& m = i->As<isa::Mma>();
   const auto bad = BadInput(m, tile, Banks(c, m.in_bank, m.in_banks));
   // In one cycle the input comes before residual and output.
-  if (!bad || (i->violation && i->violation_at == tile && i->violation_vector < bad->vector)) return;
+  if (!bad || (i->violation && i->violation_at == tile && i->violation_vector < bad->vector))
+    return;
   i->violation = true;
   i->violation_at = tile;
   i->violation_vector = bad->vector;
@@ -441,7 +450,11 @@ void CheckInput(const CoreConfig& c, uint64_t tile, Inst* i) {
 }
 
 BurstCursor::BurstCursor(uint32_t offset, uint64_t bytes)
-    : row_bytes_(bytes), plane_offset_(offset), row_offset_(offset), rows_left_(1), planes_left_(1) {
+    : row_bytes_(bytes),
+      plane_offset_(offset),
+      row_offset_(offset),
+      rows_left_(1),
+      planes_left_(1) {
   StartRow();
 }
 

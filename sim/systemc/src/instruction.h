@@ -1,5 +1,6 @@
-// An instruction on its way through the core, with everything about it that does not depend on time: lengths, claims, operand
-// checks, and where its first access outside a claim lies (docs/timing.md sections 3, 7, 8).
+// An instruction on its way through the core, with everything about it that does not depend on
+// time: lengths, claims, operand checks, and where its first access outside a claim lies
+// (docs/timing.md sections 3, 7, 8).
 #pragma once
 
 #include <cstdint>
@@ -84,18 +85,20 @@ struct Inst {
   int region = 0;
   uint64_t beats_done = 0;
 
-  // First access outside the claim. EXE: vector violation_vector of tile violation_at; VEC: cycle violation_at of the read phase;
-  // ACT, STO: beat violation_at of the whole transfer.
+  // First access outside the claim. EXE: vector violation_vector of tile violation_at; VEC: cycle
+  // violation_at of the read phase; ACT, STO: beat violation_at of the whole transfer.
   bool violation = false;
-  // EXE: an input vector may lie outside; CheckInput looks tile by tile, because a hostile instruction can have 2^24 of them.
+  // EXE: an input vector may lie outside; CheckInput looks tile by tile, because a hostile
+  // instruction can have 2^24 of them.
   bool suspect_input = false;
   uint64_t violation_at = 0;
   uint32_t violation_vector = 0;
   uint32_t violation_address = 0;
 
   uint64_t completion = sim::kNever;
-  std::vector<int16_t> weights;  // EXE: code - zero point of the tiles taken and not yet multiplied, [tiles * N][N]
-  uint64_t multiplied = 0;       // EXE: K tiles in the accumulators
+  std::vector<int16_t>
+      weights;  // EXE: code - zero point of the tiles taken and not yet multiplied, [tiles * N][N]
+  uint64_t multiplied = 0;  // EXE: K tiles in the accumulators
 
   template <class T>
   const T& As() const {
@@ -106,7 +109,8 @@ struct Inst {
 // Fills everything but index and completion from a legal instruction that is not END.
 void Prepare(const isa::Instruction& instruction, const sim::CoreConfig& config, Inst* inst);
 
-// The input accesses of K tile `tile` of a suspect MMA; notes a violation that comes before the one already known.
+// The input accesses of K tile `tile` of a suspect MMA; notes a violation that comes before the one
+// already known.
 void CheckInput(const sim::CoreConfig& config, uint64_t tile, Inst* inst);
 
 // pointer + step in a circular area of `wrap` vectors (0: not circular), modulo 2^16.
@@ -140,10 +144,11 @@ struct PackShape {
   uint32_t n;
   uint32_t per_lane;
 };
-// Byte address in the buffer of column 0 of row iy of plane c; not reduced, may be negative for rows outside.
+// Byte address in the buffer of column 0 of row iy of plane c; not reduced, may be negative for
+// rows outside.
 inline int64_t PackRowByte(const isa::Pack& p, int64_t n, int c, int64_t iy) {
-  return n * (p.in_addr + int64_t{c} * p.in_blk_stride) + (p.in_off + int64_t{c} * p.in_off_step) % n +
-         iy * p.in_pitch;
+  return n * (p.in_addr + int64_t{c} * p.in_blk_stride) +
+         (p.in_off + int64_t{c} * p.in_off_step) % n + iy * p.in_pitch;
 }
 
 }  // namespace octile::systemc

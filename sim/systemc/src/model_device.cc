@@ -18,14 +18,16 @@ ModelDevice::ModelDevice(const sim::DeviceOptions& options)
   Word(regs::kCap2) = regs::kCap2RingTiles.make(c.ring_tiles);
   Word(regs::kCap3) = regs::kCap3AccDepth.make(c.acc_depth) | regs::kCap3Psets.make(c.psets);
   Word(regs::kCap4) = regs::kCap4Wrows.make(c.wrows);
-  Word(regs::kCap5) = regs::kCap5ReadBursts.make(c.read_bursts) | regs::kCap5WriteBursts.make(c.write_bursts);
+  Word(regs::kCap5) =
+      regs::kCap5ReadBursts.make(c.read_bursts) | regs::kCap5WriteBursts.make(c.write_bursts);
 }
 
 int ModelDevice::Index(uint32_t offset) {
   const auto* first = std::begin(regs::kRegisters);
   const auto* last = std::end(regs::kRegisters);
-  const auto* it = std::lower_bound(first, last, offset & ~3u,
-                                    [](const regs::RegisterInfo& r, uint32_t a) { return r.address < a; });
+  const auto* it =
+      std::lower_bound(first, last, offset & ~3u,
+                       [](const regs::RegisterInfo& r, uint32_t a) { return r.address < a; });
   return it != last && it->address == (offset & ~3u) ? static_cast<int>(it - first) : -1;
 }
 
@@ -77,7 +79,9 @@ bool ModelDevice::WriteRegister(uint32_t offset, uint32_t value) {
   return regs::kControlStart.get(value) == 0 || StartJob();
 }
 
-bool ModelDevice::Interrupt() const { return (Value(regs::kIrqStatus) & Value(regs::kIrqEnable)) != 0; }
+bool ModelDevice::Interrupt() const {
+  return (Value(regs::kIrqStatus) & Value(regs::kIrqEnable)) != 0;
+}
 
 bool ModelDevice::StartJob() {
   if (state_ != State::kIdle && state_ != State::kDone) return false;

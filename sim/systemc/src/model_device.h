@@ -43,8 +43,8 @@ class ModelDevice : public sim::CoreDevice {
   CoreModel core_;
   sim::MemoryProfile profile_;
   State state_ = State::kIdle;
-  uint64_t now_ = 0;         // cycles since power-on
-  uint64_t job_start_ = 0;   // cycle 0 of the job
+  uint64_t now_ = 0;        // cycles since power-on
+  uint64_t job_start_ = 0;  // cycle 0 of the job
   uint64_t reset_end_ = 0;
   std::array<uint32_t, std::size(regs::kRegisters)> values_{};
 };

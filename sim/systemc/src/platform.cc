@@ -1,12 +1,12 @@
-// The SystemC platform. Time advances in steps of a quantum: inside one, the core model jumps from event to event by itself, which
-// is exact, because nothing outside can reach the core but register accesses, and those never touch its timing.
-#include <systemc>
-
-#include <tlm>
+// The SystemC platform. Time advances in steps of a quantum: inside one, the core model jumps from
+// event to event by itself, which is exact, because nothing outside can reach the core but register
+// accesses, and those never touch its timing.
 #include <tlm_utils/simple_initiator_socket.h>
 #include <tlm_utils/simple_target_socket.h>
 
 #include <cstring>
+#include <systemc>
+#include <tlm>
 
 #include "model_device.h"
 #include "octile/systemc/device.h"
@@ -131,9 +131,13 @@ class SystemcDevice : public sim::CoreDevice {
     sc_core::sc_start();
     return platform_->core.advanced;
   }
-  void SetObservationSink(sim::ObservationSink* sink) override { device().SetObservationSink(sink); }
+  void SetObservationSink(sim::ObservationSink* sink) override {
+    device().SetObservationSink(sink);
+  }
   const sim::Trace& trace() const override { return device().trace(); }
-  void SetMemoryProfile(const sim::MemoryProfile& profile) override { device().SetMemoryProfile(profile); }
+  void SetMemoryProfile(const sim::MemoryProfile& profile) override {
+    device().SetMemoryProfile(profile);
+  }
   void InjectBusError(sim::Direction direction, uint64_t burst) override {
     device().InjectBusError(direction, burst);
   }
@@ -142,7 +146,8 @@ class SystemcDevice : public sim::CoreDevice {
   ModelDevice& device() const { return platform_->core.device; }
   // Sockets are bound at the end of elaboration, which the first start completes.
   void Elaborate() {
-    if (!sc_core::sc_get_curr_simcontext()->elaboration_done()) sc_core::sc_start(sc_core::SC_ZERO_TIME);
+    if (!sc_core::sc_get_curr_simcontext()->elaboration_done())
+      sc_core::sc_start(sc_core::SC_ZERO_TIME);
   }
 
   Platform* platform_;
@@ -152,8 +157,9 @@ class SystemcDevice : public sim::CoreDevice {
 
 Expected<std::unique_ptr<sim::CoreDevice>> MakeSystemcDevice(const sim::DeviceOptions& options) {
   if (sc_core::sc_get_curr_simcontext()->elaboration_done())
-    return Fail(ErrorCode::kDevice,
-                "a SystemC device of this process has run already; SystemC elaborates once per process");
+    return Fail(
+        ErrorCode::kDevice,
+        "a SystemC device of this process has run already; SystemC elaborates once per process");
   // Modules belong to the kernel's hierarchy until the process ends.
   static int count = 0;
   auto* platform = new Platform(("platform" + std::to_string(count++)).c_str(), options);

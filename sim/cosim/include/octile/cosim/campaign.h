@@ -1,4 +1,5 @@
-// Many random programs, valid and faulty, on several devices under many memory profiles; the first divergence stops it.
+// Many random programs, valid and faulty, on several devices under many memory profiles; the first
+// divergence stops it.
 #pragma once
 
 #include <array>
@@ -20,8 +21,8 @@ namespace octile::cosim {
 struct Contender {
   std::string name;
   std::unique_ptr<sim::CoreDevice> device;
-  // False: it has no cycles (the instruction simulator). It is compared by results only, and not on what only cycles decide: mutants
-  // and WATCHDOG.
+  // False: it has no cycles (the instruction simulator). It is compared by results only, and not on
+  // what only cycles decide: mutants and WATCHDOG.
   bool exact = true;
 };
 
@@ -30,7 +31,8 @@ struct CampaignOptions {
   uint64_t first_seed = 1;
   // Every so many programs is a faulty one, the causes in turn; 0: none.
   uint64_t fault_every = 5;
-  // Every so many programs is a valid one with random changes: whatever it does, the devices must do it in the same cycles. 0: none.
+  // Every so many programs is a valid one with random changes: whatever it does, the devices must
+  // do it in the same cycles. 0: none.
   uint64_t mutant_every = 3;
   uint64_t max_cycles = 20'000'000;
   uint64_t max_mutant_cycles = 100'000;
@@ -54,17 +56,18 @@ struct Coverage {
   std::string Report() const;
 };
 
-// The job of a random program: regions one after the other in memory, unmapped ones beyond it, the memory profile drawn from the seed
-// (every fourth one is `base`).
+// The job of a random program: regions one after the other in memory, unmapped ones beyond it, the
+// memory profile drawn from the seed (every fourth one is `base`).
 Job MakeJob(const RandomProgram& program, const sim::MemoryProfile& base, uint64_t seed);
 
 // Changes fields, order and number of the job's instructions, its watchdog, or lets a burst fail.
 void Mutate(Job* job, uint64_t seed);
 
-// The first contender, which must be exact, is compared with every other one. Besides: a valid program ends without fault, a faulty one with the record it was made for, classes add up. The error
-// (kMismatch) says how to repeat the one program.
-Status RunCampaign(const ArchConfig& arch, const sim::MemoryProfile& base, std::vector<Contender>& contenders,
-                   const CampaignOptions& options, Coverage* coverage,
-                   const std::function<void(uint64_t done)>& progress = {});
+// The first contender, which must be exact, is compared with every other one. Besides: a valid
+// program ends without fault, a faulty one with the record it was made for, classes add up. The
+// error (kMismatch) says how to repeat the one program.
+Status RunCampaign(const ArchConfig& arch, const sim::MemoryProfile& base,
+                   std::vector<Contender>& contenders, const CampaignOptions& options,
+                   Coverage* coverage, const std::function<void(uint64_t done)>& progress = {});
 
 }  // namespace octile::cosim

@@ -54,6 +54,7 @@ struct Outcome {
 };
 
 // Resets the device if asked, runs the job and collects. kDevice: a register access failed.
-Expected<Outcome> RunJob(sim::CoreDevice& device, const std::string& name, const Job& job, uint64_t max_cycles);
+Expected<Outcome> RunJob(sim::CoreDevice& device, const std::string& name, const Job& job,
+                         uint64_t max_cycles);
 
 }  // namespace octile::cosim

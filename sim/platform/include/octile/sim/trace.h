@@ -16,7 +16,8 @@ inline constexpr uint64_t kNever = ~uint64_t{0};
 enum class Port : int { kFetch = 0, kPrm = 1, kWgt = 2, kAct = 3, kSto = 4 };
 inline constexpr int kPorts = 5;
 
-// docs/timing.md section 10. cause is an isa::Fault; the rest means something only when cause is not 0.
+// docs/timing.md section 10. cause is an isa::Fault; the rest means something only when cause is
+// not 0.
 struct FaultRecord {
   uint32_t cause = 0;
   uint32_t instruction = 0;
@@ -54,8 +55,9 @@ struct Trace {
   friend bool operator==(const Trace&, const Trace&) = default;
 };
 
-// Collects a trace: one call of Account per run of cycles in which every queue's class stays the same (a clocked simulation calls
-// it every cycle), the issues of a cycle before the Account that covers this cycle.
+// Collects a trace: one call of Account per run of cycles in which every queue's class stays the
+// same (a clocked simulation calls it every cycle), the issues of a cycle before the Account that
+// covers this cycle.
 class TraceRecorder {
  public:
   void Start(uint32_t instructions);
@@ -89,8 +91,9 @@ class TraceRecorder {
   std::vector<LayerCounters> by_layer_;
 };
 
-// Receives every vector that the matrix and the vector unit write to the activation buffer, in the order in which an instruction
-// writes (the observe port). A device may hand over all writes of an instruction at its completion.
+// Receives every vector that the matrix and the vector unit write to the activation buffer, in the
+// order in which an instruction writes (the observe port). A device may hand over all writes of an
+// instruction at its completion.
 class ObservationSink {
  public:
   virtual ~ObservationSink() = default;

@@ -1,6 +1,7 @@
-// The cycle-exact model of the core, without a simulation kernel: mirrored state machines of fetch, dispatch, queues, DMA channels,
-// matrix and vector unit with registered state, evaluated only in cycles in which something can happen (docs/timing.md). Between them
-// nothing changes but counters, which advance in bulk.
+// The cycle-exact model of the core, without a simulation kernel: mirrored state machines of fetch,
+// dispatch, queues, DMA channels, matrix and vector unit with registered state, evaluated only in
+// cycles in which something can happen (docs/timing.md). Between them nothing changes but counters,
+// which advance in bulk.
 #pragma once
 
 #include <array>
@@ -43,7 +44,8 @@ class CoreModel {
   bool running() const;
   // Evaluates the job up to cycle `limit` exclusive, or to its end.
   void RunTo(uint64_t limit);
-  // The next cycle in which something can happen. Cycles before it have been accounted for only by AccountTo.
+  // The next cycle in which something can happen. Cycles before it have been accounted for only by
+  // AccountTo.
   uint64_t next_cycle() const;
   // Brings counters up to cycle `cycle` exclusive, for a snapshot of a running job.
   void AccountTo(uint64_t cycle);
