@@ -213,7 +213,7 @@ TEST(Campaign, ReachesEverything) {
 
 // Architectures nobody named.
 TEST(Campaign, DrawnConfigurations) {
-  for (const auto& [n, rows, ring, acc, banks, depth] : {std::tuple{4, 1, 16, 64, 6, 256},
+  for (const auto& [n, rows, ring, acc, banks, depth] : {std::tuple{4, 1, 32, 64, 6, 256},
                                                          {8, 8, 32, 300, 9, 512},
                                                          {16, 2, 64, 256, 7, 512},
                                                          {16, 16, 128, 1024, 32, 256},
