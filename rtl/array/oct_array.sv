@@ -78,7 +78,7 @@ module oct_array #(
         for (int unsigned k = 0; k < WeightRows; k++) w_q[k] <= DropW'(oct_exe_pkg::operand(w_i[8*(k*N + c) +: 8], w_signed_i, zw));
       end
     end
-    oct_delay #(.Width($bits(drop_t)), .Depth(c)) u_skew (.clk_i, .en_i(w_run), .d_i(w_q), .d_o(w_top[c]));
+    oct_delay #(.Width(WeightRows * DropW), .Depth(c)) u_skew (.clk_i, .en_i(w_run), .d_i(w_q), .d_o(w_top[c]));
   end
 
   for (genvar r = 0; r < N; r++) begin : g_row
@@ -90,8 +90,8 @@ module oct_array #(
 
     // The last row's weights lead nowhere.
     // verilator lint_off UNUSEDSIGNAL
-    logic [N-1:0][31:0] psum_in, psum;
-    drop_t [N-1:0]      w_in, w;
+    logic [32*N-1:0]               psum_in, psum;
+    logic [N*WeightRows*DropW-1:0] w_in, w;
     // verilator lint_on UNUSEDSIGNAL
     if (r == 0) begin : g_edge
       assign psum_in = '0;

@@ -94,20 +94,20 @@ module oct_exe #(
   oct_exe_pkg::tab_tag_t tab0;
   oct_exe_pkg::add_tag_t add_t;
   oct_exe_pkg::out_tag_t out_t;
-  oct_delay_ram #(.Width($bits(oct_exe_pkg::acc_tag_t)), .Delay(N + 1)) u_acc_tag (
+  oct_delay_ram #(.Width($bits(acc)), .Delay(N + 1)) u_acc_tag (
     .clk_i, .rst_ni, .clear_i, .valid_i(acc_valid), .data_i(acc), .valid_o(acc_valid0), .data_o(acc0)
   );
-  oct_delay_ram #(.Width($bits(oct_exe_pkg::req_tag_t)), .Delay(N + 2)) u_req_tag (
+  oct_delay_ram #(.Width($bits(req)), .Delay(N + 2)) u_req_tag (
     .clk_i, .rst_ni, .clear_i, .valid_i(emit), .data_i(req), .valid_o(req_valid0), .data_o(req0)
   );
-  oct_delay_ram #(.Width($bits(oct_exe_pkg::tab_tag_t)), .Delay(N + 10)) u_tab_tag (
+  oct_delay_ram #(.Width($bits(tab0)), .Delay(N + 10)) u_tab_tag (
     .clk_i, .rst_ni, .clear_i, .valid_i(emit), .data_i({req.raw, req.table_en, req.table_slot}),
     .valid_o(tab_valid0), .data_o(tab0)
   );
-  oct_delay_ram #(.Width($bits(oct_exe_pkg::add_tag_t)), .Delay(2 * N + 10)) u_add_tag (
+  oct_delay_ram #(.Width($bits(add)), .Delay(2 * N + 10)) u_add_tag (
     .clk_i, .rst_ni, .clear_i, .valid_i(emit), .data_i(add), .valid_o(add_valid), .data_o(add_t)
   );
-  oct_delay_ram #(.Width($bits(oct_exe_pkg::out_tag_t)), .Delay(2 * N + 22)) u_out_tag (
+  oct_delay_ram #(.Width($bits(out)), .Delay(2 * N + 22)) u_out_tag (
     .clk_i, .rst_ni, .clear_i, .valid_i(emit), .data_i(out), .valid_o(out_valid), .data_o(out_t)
   );
 

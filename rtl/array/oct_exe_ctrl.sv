@@ -157,8 +157,10 @@ module oct_exe_ctrl #(
     if (vec) begin
       in_addr1_q <= in_addr;
       pad1_q     <= pad;
-      acc1_q     <= '{addr: acc_q, first: cur_q.init && first_tile,
-                      again: vec1_q && !acc1_q.emit && acc1_q.addr == acc_q, emit: emit_tile};
+      acc1_q.addr  <= acc_q;
+      acc1_q.first <= cur_q.init && first_tile;
+      acc1_q.again <= vec1_q && !acc1_q.emit && acc1_q.addr == acc_q;
+      acc1_q.emit  <= emit_tile;
     end
     if (start) begin
       {xs1_q, zx1_q}            <= {cur_q.x_signed, cur_q.zx};
@@ -185,7 +187,9 @@ module oct_exe_ctrl #(
       add1_q.out_signed  <= cur_q.out_signed;
       add1_q.lo          <= cur_q.lo;
       add1_q.hi          <= cur_q.hi;
-      out1_q             <= '{raw: cur_q.raw, addr: out_addr, index: index_q};
+      out1_q.raw         <= cur_q.raw;
+      out1_q.addr        <= out_addr;
+      out1_q.index       <= index_q;
       {out_bank1_q, out_banks1_q, b_bank1_q, b_banks1_q} <= {cur_q.out_bank, cur_q.out_banks, cur_q.b_bank, cur_q.b_banks};
     end
   end
