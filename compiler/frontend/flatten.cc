@@ -120,6 +120,9 @@ class Flattener {
         Refuse("--shape names '{}', which is not an input of the model", name);
     for (const std::string& name : options_.overridden_inputs)
       if (!declared.count(name)) Refuse("'{}' is not an input of the model", name);
+    for (const auto& [name, value] : options_.initializer_values)
+      if (!declared.count(name) || !initializers.count(name))
+        Refuse("'{}' is not an initializer that the model lists as an input", name);
     std::set<std::string> known_inputs;
     for (const auto& input : graph.input()) {
       if (!known_inputs.insert(input.name()).second)
@@ -143,6 +146,19 @@ class Flattener {
     }
     for (const auto& tensor : graph.initializer()) {
       if (!initializers.count(tensor.name())) continue;
+      if (const auto given = options_.initializer_values.find(tensor.name());
+          given != options_.initializer_values.end()) {
+        const Shape shape(tensor.dims().begin(), tensor.dims().end());
+        const DType dtype = ToDType(tensor.data_type(), fmt::format("initializer '{}'", tensor.name()));
+        if (given->second.shape != shape || given->second.dtype != dtype)
+          Refuse("initializer '{}' is {} {} in the model, the given value is {} {}", tensor.name(),
+                 DTypeName(dtype), ShapeName(shape), DTypeName(given->second.dtype),
+                 ShapeName(given->second.shape));
+        Define(scope, tensor.name(), NewConstant(tensor.name(), given->second), "the graph");
+        model_.notes.push_back(
+            fmt::format("initializer '{}' has the value given for this run", tensor.name()));
+        continue;
+      }
       Define(scope, tensor.name(), kAbsent, "the graph");  // loaded on first use
       pending_[tensor.name()] = &tensor;
     }

@@ -72,10 +72,10 @@ module oct_array #(
   typedef logic [WeightRows-1:0][DropW-1:0] drop_t;
   drop_t [N-1:0] w_top;
   for (genvar c = 0; c < N; c++) begin : g_col
-    drop_t w_q;
+    logic [WeightRows*DropW-1:0] w_q;
     always_ff @(posedge clk_i) begin
       if (group_i) begin
-        for (int unsigned k = 0; k < WeightRows; k++) w_q[k] <= DropW'(oct_exe_pkg::operand(w_i[8*(k*N + c) +: 8], w_signed_i, zw));
+        for (int unsigned k = 0; k < WeightRows; k++) w_q[k*DropW +: DropW] <= DropW'(oct_exe_pkg::operand(w_i[8*(k*N + c) +: 8], w_signed_i, zw));
       end
     end
     oct_delay #(.Width(WeightRows * DropW), .Depth(c)) u_skew (.clk_i, .en_i(w_run), .d_i(w_q), .d_o(w_top[c]));

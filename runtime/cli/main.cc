@@ -109,7 +109,7 @@ bool IsProgram(const std::string& file) {
   return (stream && std::string_view(magic.data(), magic.size()) == "OCTILE") || fs::path(file).extension() == ".octile";
 }
 
-Expected<Compiled> CompileModel(const RunArguments& arguments, const Config& config, const std::map<std::string, Tensor>& inputs) {
+Expected<Compiled> CompileModel(const RunArguments& arguments, const Config& config, std::map<std::string, Tensor>& inputs) {
   frontend::ImportOptions options;
   for (const std::string& text : arguments.shapes) {
     OCTILE_ASSIGN_OR_RETURN(const auto pair, Split(text, "--shape"));
@@ -119,7 +119,12 @@ Expected<Compiled> CompileModel(const RunArguments& arguments, const Config& con
   for (const frontend::ModelInput& input : declared) {
     const auto it = inputs.find(input.name);
     if (it == inputs.end()) continue;
-    if (input.has_initializer) options.overridden_inputs.insert(input.name);
+    if (input.has_initializer) {
+      // A constant with another value for this run.
+      options.initializer_values[input.name] = std::move(it->second);
+      inputs.erase(it);
+      continue;
+    }
     // Symbolic dimensions take their values from the input file, but for the batch: that many images run one after another.
     const bool symbolic = std::any_of(input.dims.begin(), input.dims.end(), [](const std::string& d) { return d.find_first_not_of("0123456789") != std::string::npos; });
     if (!symbolic || options.shapes.contains(input.name) || it->second.shape.size() != input.dims.size()) continue;
@@ -293,7 +298,8 @@ Expected<int> Run(const RunArguments& arguments) {
 
 Expected<int> Compile(const RunArguments& arguments) {
   OCTILE_ASSIGN_OR_RETURN(const Config config, ConfigOf(arguments, DefaultConfigName()));
-  OCTILE_ASSIGN_OR_RETURN(const Compiled compiled, CompileModel(arguments, config, {}));
+  std::map<std::string, Tensor> inputs;
+  OCTILE_ASSIGN_OR_RETURN(const Compiled compiled, CompileModel(arguments, config, inputs));
   for (const std::string& note : compiled.notes) std::cerr << "note: " << note << "\n";
   if (const Status valid = VerifyProgram(compiled.program); !valid) {
     return Fail(ErrorCode::kInternal, "the compiler made an invalid program: " + valid.error().message);

@@ -11,6 +11,8 @@ import time
 import unittest
 
 import numpy as np
+import onnx
+from onnx import helper, numpy_helper
 
 OCTILE = os.environ["OCTILE"]
 MODELS = pathlib.Path(os.environ["MODELS"])
@@ -152,6 +154,23 @@ class ProgramTest(unittest.TestCase):
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=60)
         self.assertEqual(process.returncode, 130, errors)
+
+    def test_initializer_overridden_by_an_input(self):
+        model = onnx.load(MODELS / "resnet_tiny.onnx")
+        weight = next(i for i in model.graph.initializer if len(i.dims) == 4 and i.data_type == onnx.TensorProto.INT8)
+        changed = np.flip(numpy_helper.to_array(weight), axis=1).copy()
+        model.graph.input.append(helper.make_tensor_value_info(weight.name, weight.data_type, weight.dims))
+        onnx.save(model, self.folder / "listed.onnx")
+        np.save(self.folder / "weight.npy", changed)
+        weight.CopyFrom(numpy_helper.from_array(changed, weight.name))
+        onnx.save(model, self.folder / "changed.onnx")
+        outputs = {}
+        for name, extra in (("changed", ()), ("listed", ()), ("overridden", ("--input", f"{weight.name}={self.folder / 'weight.npy'}"))):
+            file = self.folder / ("changed.onnx" if name == "changed" else "listed.onnx")
+            self.expect(0, "run", file, "--device", "iss", "--output-dir", self.folder / name, *extra)
+            outputs[name] = np.load(self.folder / name / "iss" / "scores.npy")
+        np.testing.assert_array_equal(outputs["overridden"], outputs["changed"])
+        self.assertFalse(np.array_equal(outputs["listed"], outputs["changed"]))
 
     def test_lists(self):
         self.assertIn("Conv", self.expect(0, "ops").stdout)
