@@ -76,24 +76,24 @@ std::vector<OperatorSupport> SupportedOperators() {
   std::vector<OperatorSupport> rows;
   const auto device = [&](const char* op, const char* note) { rows.push_back({op, true, note}); };
   device("Conv",
-         "constant 8-bit weights, per tensor or per channel; any stride, dilation, padding, group");
+         "constant 8-bit weights, per tensor or per channel; any padding and group; kernel up to 63, stride 15, dilation 31");
   device("Gemm", "constant 8-bit weights");
   device("MatMul", "constant 8-bit weights [K,N]");
   device("MatMulInteger", "constant 8-bit weights; raw int32");
   device("Relu, Clip", "clamp of the operator before, or a table");
   device("MaxPool, GlobalMaxPool", "");
-  device("AveragePool, GlobalAveragePool", "");
-  device("ReduceMean", "over height and width");
-  device("Add, Mul", "two quantized operands, NumPy broadcasting");
+  device("GlobalAveragePool, ReduceMean", "over the whole image, up to 63 rows and columns");
+  device("Add, Mul", "two quantized operands of equal shape, or one value per channel");
   device("any function of one code",
          "LeakyRelu, Sigmoid, HardSigmoid, HardSwish, Tanh, Gelu, SiLU, Elu, Sqrt, scalar "
          "arithmetic ...: one table");
   device("Concat, Split, Slice, Pad", "data movement");
   device("Reshape, Flatten, Squeeze, Unsqueeze, Transpose, DepthToSpace, SpaceToDepth",
-         "data movement");
-  device("Resize, Upsample", "nearest");
+         "where nothing moves; otherwise data movement on the host");
+  device("Resize, Upsample", "nearest, by whole factors");
   device("QuantizeLinear, DequantizeLinear", "between codes; at float values they are host steps");
   rows.push_back({"Softmax", false, "exponentials and a division over a whole row (N10)"});
+  rows.push_back({"AveragePool", false, "a windowed average is fp32 (N8); over the whole image: device"});
   for (const ir::HostOperator& host : ir::HostOperators())
     rows.push_back({std::string(host.op), false, std::string(host.reason)});
   return rows;
