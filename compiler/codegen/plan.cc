@@ -161,8 +161,6 @@ std::optional<std::string> Lowering::HostReason(const passes::FusedStep& group) 
     if (!axis_fits || !movable(*out)) return "concatenation along this axis";
     for (const ir::TensorId input : step.inputs) {
       if (Info(input).is_constant()) return "concatenation with a constant";
-      // A single row of a matrix has the form of an image of one pixel.
-      if (FormOf(Info(input).shape)->channels_last != out->channels_last && rank != 4 && concat->axis != rank - 1) continue;
     }
     return std::nullopt;
   }

@@ -232,11 +232,10 @@ class Scheduler {
           }
         }
         if (q == kExe) {
-          if (const auto* op = std::get_if<isa::Mma>(&operations_[static_cast<size_t>(head)])) {
+          if (std::holds_alternative<isa::Mma>(operations_[static_cast<size_t>(head)])) {
             const int64_t first = uses.empty() ? 0 : uses.back().tiles;
             while (load_cursor < loads.size() && loads[load_cursor].tiles <= first) ++load_cursor;
             if (load_cursor == loads.size()) continue;  // its weights come later in the program
-            (void)op;
           }
         }
         if (best < 0 || issue < best_issue || (issue == best_issue && head < best)) {
