@@ -33,7 +33,8 @@ void OnSignal(int) { g_interrupted = true; }
 
 struct RunArguments {
   std::string model;
-  std::string devices = "all";
+  std::string devices;  // empty: all, or systemc if only timing is asked for
+  bool timing_only = false;
   std::string config;
   std::vector<std::string> inputs;
   std::vector<std::string> labels;
@@ -149,8 +150,12 @@ Expected<Compiled> CompileModel(const RunArguments& arguments, const Config& con
   return Compiled{std::move(program), std::move(imported.graph), std::move(imported.notes), batch};
 }
 
-Expected<std::vector<std::string>> DeviceList(const std::string& list) {
-  if (list == "all") return std::vector<std::string>{"iss", "systemc", "rtl"};
+Expected<std::vector<std::string>> DeviceList(const std::string& list, bool timing_only) {
+  if (timing_only) {
+    if (list.empty() || list == "systemc") return std::vector<std::string>{"systemc"};
+    return Fail(ErrorCode::kUsage, fmt::format("--timing-only runs on the device systemc alone, not on '{}'", list));
+  }
+  if (list.empty() || list == "all") return std::vector<std::string>{"iss", "systemc", "rtl"};
   std::vector<std::string> devices;
   size_t begin = 0;
   while (begin <= list.size()) {
@@ -160,6 +165,7 @@ Expected<std::vector<std::string>> DeviceList(const std::string& list) {
     if (name != "iss" && name != "systemc" && name != "rtl") {
       return Fail(ErrorCode::kUsage, fmt::format("--device {}: '{}' is not one of iss, systemc, rtl, all", list, name));
     }
+    if (device.find("timing_only") != std::string::npos) return Fail(ErrorCode::kUsage, fmt::format("--device {}: use --timing-only", list));
     for (const std::string& other : devices) {
       if (other.substr(0, other.find('?')) == name) return Fail(ErrorCode::kUsage, fmt::format("--device {}: '{}' is named twice", list, name));
     }
@@ -209,7 +215,10 @@ Status SaveOutputs(const fs::path& folder, const std::map<std::string, Tensor>& 
 }
 
 Expected<int> Run(const RunArguments& arguments) {
-  OCTILE_ASSIGN_OR_RETURN(std::vector<std::string> devices, DeviceList(arguments.devices));
+  OCTILE_ASSIGN_OR_RETURN(std::vector<std::string> devices, DeviceList(arguments.devices, arguments.timing_only));
+  if (arguments.timing_only && (!arguments.output_dir.empty() || !arguments.labels.empty())) {
+    return Fail(ErrorCode::kUsage, fmt::format("--timing-only computes no outputs, so {} has nothing to work on", arguments.labels.empty() ? "--output-dir" : "--labels"));
+  }
   OCTILE_ASSIGN_OR_RETURN(auto inputs, LoadTensors(arguments.inputs, "--input"));
   OCTILE_ASSIGN_OR_RETURN(auto labels, LoadTensors(arguments.labels, "--labels"));
   Compiled compiled;
@@ -247,6 +256,7 @@ Expected<int> Run(const RunArguments& arguments) {
   options.labels = std::move(labels);
   options.seed = arguments.seed;
   options.images = compiled.images;
+  options.timing_only = arguments.timing_only;
   options.interrupted = [] { return g_interrupted.load(); };
   const bool terminal = isatty(STDERR_FILENO) != 0;
   if (terminal) {
@@ -388,7 +398,8 @@ int Main(int argc, char** argv) {
   };
   CLI::App* run = app.add_subcommand("run", "compile (if needed), run on devices, compare with the host reference, report");
   run->add_option("MODEL", arguments.model, "model.onnx or program.octile")->required();
-  run->add_option("--device", arguments.devices, "comma-separated list of iss, systemc, rtl; or all")->capture_default_str();
+  run->add_option("--device", arguments.devices, "comma-separated list of iss, systemc, rtl; or all (default)");
+  run->add_flag("--timing-only", arguments.timing_only, "cycles without data, on systemc; nothing is checked");
   add_config(run);
   run->add_option("--input", arguments.inputs, "NAME=FILE.npy (repeatable); a multiple of the batch runs image by image");
   run->add_option("--labels", arguments.labels, "NAME=FILE.npy: the class of every image for output NAME; the report counts the right ones");

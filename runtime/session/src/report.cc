@@ -94,6 +94,7 @@ json Report(const Program& program, const ir::Graph& graph, const Config& config
                       {"platform", PlatformText(config.platform)},
                       {"clock_mhz", config.platform.clock_mhz}};
   report["seed"] = options.seed;
+  report["timing_only"] = options.timing_only;
   report["images"] = result.images;
   report["macs"] = all_macs;
   report["device_macs"] = device_macs;
@@ -177,7 +178,7 @@ json Report(const Program& program, const ir::Graph& graph, const Config& config
   report["divergence"] = result.divergence ? json(*result.divergence) : json(nullptr);
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
-  report["host"] = {{"system", HostModel()}, {"peak_memory_bytes", static_cast<uint64_t>(usage.ru_maxrss) * 1024}, {"reference_seconds", result.reference_seconds}, {"device_seconds", wall}};
+  report["host"] = {{"system", HostModel()}, {"peak_memory_bytes", static_cast<uint64_t>(usage.ru_maxrss) * 1024}, {"reference_seconds", result.reference_seconds ? json(*result.reference_seconds) : json(nullptr)}, {"device_seconds", wall}};
   return report;
 }
 

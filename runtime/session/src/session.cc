@@ -93,6 +93,7 @@ class DeviceRun {
       // The platform part of the configuration may have been changed on the command line.
       for (const std::string& setting : PlatformSettings()) query += (query.empty() ? "" : "&") + setting;
     }
+    if (options_.timing_only) query.append(query.empty() ? "" : "&").append("timing_only=1");
     if (!query.empty()) uri += "?" + query;
     driver::Result<driver::Device> device = driver::Device::Open(uri);
     if (!device) return Failed(device.error());
@@ -136,6 +137,15 @@ class DeviceRun {
     return {};
   }
 
+  // Runs the device's part of the plan for its cycles alone.
+  Status RunTiming() {
+    for (const PlanItem& item : program_.plan) {
+      if (item.kind != PlanKind::kDevice) continue;
+      OCTILE_RETURN_IF_ERROR(RunJob(item, true));
+    }
+    return {};
+  }
+
   void Close() {
     if (!opened()) return;
     (void)device_.Close(driver::Deadline::After(std::chrono::seconds(10)));
@@ -156,7 +166,7 @@ class DeviceRun {
     return settings;
   }
 
-  Status Failed(const driver::Error& error) {
+  tl::unexpected<Error> Failed(const driver::Error& error) {
     const octile::Error converted = driver::AsOctileError(error);
     return Fail(converted.code, converted.message);
   }
@@ -206,11 +216,37 @@ class DeviceRun {
     if (driver::Result<driver::Buffer> outputs = handle_.region(3); outputs && segment == 0) {
       if (auto filled = outputs->Fill(0xa5); !filled) return Failed(filled.error());
     }
+    OCTILE_ASSIGN_OR_RETURN(const driver::Observations observations, RunJob(item, image == 0));
+    CompareObservations(item, observations, expected, first);
+    for (const std::string& name : item.outputs) {
+      const auto it = descriptors_.find(name);
+      if (it == descriptors_.end()) continue;
+      OCTILE_RETURN_IF_ERROR(ReadTensor(*it->second, values));
+      // What reached memory must be right too, not only what left the units.
+      const auto id = tensor_ids_.find(name);
+      const int32_t step = id == tensor_ids_.end() ? -1 : StepOf(id->second);
+      if (step >= 0) Compare(expected.steps[static_cast<size_t>(step)], values[name], step, first);
+    }
+    // Views of device tensors under other names must be read again.
+    for (const TensorDescriptor& d : program_.tensors) {
+      if (d.region != 2 && std::find(item.outputs.begin(), item.outputs.end(), d.name) == item.outputs.end() && !d.shape.empty()) {
+        const auto shared = std::find_if(program_.tensors.begin(), program_.tensors.end(), [&](const TensorDescriptor& other) {
+          return &other != &d && other.region == d.region && other.offset == d.offset &&
+                 std::find(item.outputs.begin(), item.outputs.end(), other.name) != item.outputs.end();
+        });
+        if (shared != program_.tensors.end()) OCTILE_RETURN_IF_ERROR(ReadTensor(d, values));
+      }
+    }
+    return {};
+  }
+
+  // One job of the plan, to its end; `collect` adds its cycles to those of the inference.
+  Expected<driver::Observations> RunJob(const PlanItem& item, bool collect) {
     driver::SubmitOptions submit;
     submit.first = static_cast<uint32_t>(item.first);
     submit.count = static_cast<uint32_t>(item.count);
     submit.observe_trace = true;
-    submit.observe_results = true;
+    submit.observe_results = !options_.timing_only;
     driver::Result<driver::Job> job = device_.Submit(handle_, submit);
     if (!job) return Failed(job.error());
     const driver::Deadline deadline = driver::Deadline::After(options_.timeout);
@@ -233,28 +269,8 @@ class DeviceRun {
     if (!observations) return Failed(observations.error());
     driver::Result<driver::JobCounters> counters = job->counters();
     if (!counters) return Failed(counters.error());
-    if (image == 0) Collect(*counters, *observations);
-    CompareObservations(item, *observations, expected, first);
-    for (const std::string& name : item.outputs) {
-      const auto it = descriptors_.find(name);
-      if (it == descriptors_.end()) continue;
-      OCTILE_RETURN_IF_ERROR(ReadTensor(*it->second, values));
-      // What reached memory must be right too, not only what left the units.
-      const auto id = tensor_ids_.find(name);
-      const int32_t step = id == tensor_ids_.end() ? -1 : StepOf(id->second);
-      if (step >= 0) Compare(expected.steps[static_cast<size_t>(step)], values[name], step, first);
-    }
-    // Views of device tensors under other names must be read again.
-    for (const TensorDescriptor& d : program_.tensors) {
-      if (d.region != 2 && std::find(item.outputs.begin(), item.outputs.end(), d.name) == item.outputs.end() && !d.shape.empty()) {
-        const auto shared = std::find_if(program_.tensors.begin(), program_.tensors.end(), [&](const TensorDescriptor& other) {
-          return &other != &d && other.region == d.region && other.offset == d.offset &&
-                 std::find(item.outputs.begin(), item.outputs.end(), other.name) != item.outputs.end();
-        });
-        if (shared != program_.tensors.end()) OCTILE_RETURN_IF_ERROR(ReadTensor(d, values));
-      }
-    }
-    return {};
+    if (collect) Collect(*counters, *observations);
+    return std::move(*observations);
   }
 
   int32_t StepOf(ir::TensorId id) {
@@ -440,9 +456,43 @@ Expected<ir::Graph> GraphOf(const Program& program) {
   return graph;
 }
 
+namespace {
+
+Expected<Result> RunTimingOnly(const Program& program, const ir::Graph& graph, const Config& config, const Options& options) {
+  Result result;
+  for (const std::string& device : options.devices) {
+    const std::string name = device.substr(0, device.find('?'));
+    if (name != "systemc") {
+      return Fail(ErrorCode::kUsage, fmt::format("timing only: the device {} cannot leave out the data; use systemc, whose cycles are exact", name));
+    }
+  }
+  for (const std::string& name : options.devices) {
+    DeviceResult& device = result.devices.emplace_back();
+    device.name = name.substr(0, name.find('?'));
+    if (options.progress) options.progress(device.name, 0.0);
+    DeviceRun run(program, graph, config, options, device);
+    Status ran = run.Open(name);
+    if (ran) ran = run.RunTiming();
+    run.Close();
+    if (options.progress) options.progress("", 1.0);
+    if (ran) {
+      device.images = 1;
+    } else if (ran.error().code == ErrorCode::kInterrupted) {
+      return tl::unexpected<Error>(ran.error());
+    } else {
+      device.error = ran.error();
+    }
+  }
+  return result;
+}
+
+}  // namespace
+
 Expected<Result> Run(const Program& program, const ir::Graph& graph, const Config& config, const Options& options) {
+  if (options.timing_only) return RunTimingOnly(program, graph, config, options);
   using Clock = std::chrono::steady_clock;
   Result result;
+  result.reference_seconds = 0.0;
   OCTILE_ASSIGN_OR_RETURN(result.images, CountImages(graph, options.inputs, std::max<int64_t>(1, options.images)));
   std::map<std::string, Tensor> inputs = options.inputs;
   for (size_t i = 0; i < graph.inputs.size(); ++i) {
@@ -480,7 +530,7 @@ Expected<Result> Run(const Program& program, const ir::Graph& graph, const Confi
     progress("reference", done);
     const auto begin = Clock::now();
     OCTILE_ASSIGN_OR_RETURN(const reference::Evaluation expected, reference::Evaluate(graph, values_of(image)));
-    result.reference_seconds += std::chrono::duration<double>(Clock::now() - begin).count();
+    *result.reference_seconds += std::chrono::duration<double>(Clock::now() - begin).count();
     for (size_t o = 0; o < graph.outputs.size(); ++o) {
       Tensor& all = result.reference_outputs[graph.outputs[o].name];
       if (image == 0) all = Tensor(expected.outputs[o].dtype, expected.outputs[o].shape), all.bytes.clear();

@@ -65,6 +65,9 @@ struct Options {
   uint64_t seed = 1;
   int64_t images = 1;                                   // how many to draw when no input is given
   std::chrono::seconds timeout{3600};                   // per job
+  // Cycles without data: one inference on devices that can leave out arithmetic and data movement (systemc), without the
+  // reference and without host steps, since cycles do not depend on data. Nothing is compared, and there are no outputs.
+  bool timing_only = false;
   // Called now and then: what is being done, and how much of it.
   std::function<void(const std::string& what, double fraction)> progress;
   std::function<bool()> interrupted;                    // polled; true ends the run with kInterrupted
@@ -73,7 +76,7 @@ struct Options {
 struct Result {
   int64_t images = 1;
   std::map<std::string, Tensor> reference_outputs;  // by ONNX output name, all images
-  double reference_seconds = 0;
+  std::optional<double> reference_seconds;          // nothing: the reference was not run
   std::vector<DeviceResult> devices;
   // SystemC and RTL both ran and differ in a cycle: the first divergence.
   std::optional<std::string> divergence;
@@ -83,7 +86,7 @@ struct Result {
 Expected<ir::Graph> GraphOf(const Program& program);
 
 // Runs `program`, compiled for `config`, on every device of the list. A failing device is reported in its DeviceResult; an error is
-// returned for what concerns the whole run (inputs, program, interruption).
+// returned for what concerns the whole run (inputs, program, interruption; kUsage: timing_only with another device than systemc).
 Expected<Result> Run(const Program& program, const ir::Graph& graph, const Config& config, const Options& options);
 
 // Inputs that are not given: every code of the input's quantization and 5 % beyond it on both sides, from a counter-based generator.
