@@ -29,22 +29,6 @@ Observation Lowering::Observe(ir::TensorId tensor, int64_t block, int64_t blocks
   return o;
 }
 
-void Lowering::PlaceOutput(ir::TensorId id, int vectors_per_pixel) {
-  Place& place = At(id);
-  place.vectors_per_pixel = vectors_per_pixel;
-  const bool used_here = last_use_[static_cast<size_t>(Root(id))] >= 0;
-  const int banks = Banks(place.form.vectors(n_) * vectors_per_pixel);
-  if (used_here && vectors_per_pixel == 1 && banks_.free_banks() - banks >= reserve_) {
-    if (std::optional<Buffer> buffer = banks_.Allocate(banks)) place.buffer = buffer;
-  }
-  if (!place.buffer && !place.in_memory) {
-    place.in_memory = true;
-    place.region = kScratchRegion;
-    place.offset = scratch_bytes_;
-    scratch_bytes_ += (place.form.vectors(n_) * n_ * vectors_per_pixel + 255) / 256 * 256;
-  }
-}
-
 bool Lowering::ReserveTiles(const std::vector<std::pair<TileBuffers*, int>>& wants, int copies) {
   std::vector<Buffer> taken;
   for (const auto& [tiles, banks] : wants) {
@@ -103,7 +87,7 @@ void Lowering::Load(const Place& place, const Box& box, int32_t address) {
 View Lowering::Fetch(ir::TensorId id, const Box& box, TileBuffers& tiles) {
   const Place& place = At(id);
   if (place.buffer) {
-    return {int64_t{place.buffer->bank} * arch_.bank_depth, place.form.w, place.form.pixels()};
+    return {BufferAddress(place), place.form.w, place.form.pixels()};
   }
   const Buffer buffer = tiles.buffers[tiles.next++ % tiles.buffers.size()];
   const int64_t address = int64_t{buffer.bank} * arch_.bank_depth;
@@ -117,7 +101,7 @@ View Lowering::OutputView(ir::TensorId id, const Box& box, TileBuffers& tiles) {
   const Place& place = At(id);
   const int64_t per_pixel = place.vectors_per_pixel;
   if (place.buffer) {
-    return {int64_t{place.buffer->bank} * arch_.bank_depth, place.form.w * per_pixel, place.form.pixels() * per_pixel};
+    return {BufferAddress(place), place.form.w * per_pixel, place.form.pixels() * per_pixel};
   }
   const Buffer buffer = tiles.buffers[tiles.next++ % tiles.buffers.size()];
   const int64_t address = int64_t{buffer.bank} * arch_.bank_depth;
@@ -162,7 +146,7 @@ void Lowering::StoreResident(ir::TensorId id) {
   isa::Sta sta;
   sta.region = place.region;
   sta.offset = static_cast<uint32_t>(place.offset);
-  sta.buf_addr = place.buffer->bank * arch_.bank_depth;
+  sta.buf_addr = static_cast<int32_t>(BufferAddress(place));
   sta.n0 = static_cast<int32_t>(place.form.vectors(n_));
   Emit(sta);
 }

@@ -521,11 +521,7 @@ bool Lowering::TryPackedConv(const ArrayJob& job, Status& status) {
   }
   if (tile_rows == 0) {
     // Too wide for one packed row: undo the placement and let the general path tile it.
-    Place& place = At(job.output);
-    if (place.buffer) {
-      banks_.Free(*place.buffer);
-      place.buffer.reset();
-    }
+    UndoPlacement(job.output);
     return false;
   }
 

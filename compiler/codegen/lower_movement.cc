@@ -44,6 +44,8 @@ Status Lowering::LowerCopies(const std::vector<CopyJob>& jobs, ir::TensorId outp
     fill_view = {address, 0, 0};
   }
   for (int64_t block = 0; block < out.blocks(n_); ++block) {
+    const bool touched = std::any_of(jobs.begin(), jobs.end(), [&](const CopyJob& job) { return block >= job.to_b && block < job.to_b + job.blocks; });
+    if (!touched && !fill) continue;  // a part that is in its place
     for (int64_t y0 = 0; y0 < out.h; y0 += rows) {
       const int64_t y1 = std::min(out.h, y0 + rows);
       const Box box{y0, y1, 0, out.w, block, block + 1};
@@ -149,16 +151,23 @@ Status Lowering::LowerConcat(const ir::Step& step, const ir::Concat& concat) {
   for (size_t s = 0; s < step.inputs.size(); ++s) {
     const Form& form = At(step.inputs[s]).form;
     aligned = aligned && map.size() % static_cast<size_t>(n_) == 0;
-    jobs.push_back({.from = step.inputs[s], .to = step.output, .to_b = static_cast<int64_t>(map.size()) / n_, .blocks = form.blocks(n_),
+    if (!PlacedInWhole(step, s)) jobs.push_back({.from = step.inputs[s], .to = step.output, .to_b = static_cast<int64_t>(map.size()) / n_, .blocks = form.blocks(n_),
                     .rows = form.h, .columns = form.w});
     for (int64_t c = 0; c < form.c; ++c) map.push_back({s, c});
   }
-  if (aligned) return LowerCopies(jobs, step.output, std::nullopt);
+  if (aligned) {
+    if (!jobs.empty()) return LowerCopies(jobs, step.output, std::nullopt);
+    return {};  // every input was written in its place
+  }
   return LowerChannelMap(step.inputs, map, step.output);
 }
 
 Status Lowering::LowerSlice(const ir::Step& step, const ir::Slice& slice) {
   const ir::TensorId source = step.inputs[0];
+  if (view_of_[static_cast<size_t>(step.output)] >= 0) {
+    PlaceView(step.output, source);
+    return {};
+  }
   if (At(source).plain) OCTILE_RETURN_IF_ERROR(Ingest(source));
   const Form out = At(step.output).form;
   const size_t rank = slice.starts.size();

@@ -44,6 +44,21 @@ static bool ChooseVectorTile(int64_t blocks, int64_t rows, int64_t columns, int 
   return false;
 }
 
+// Cuts a tile into the pieces that instructions compute: strips as high as the array's spatial tiles of `pixels` input pixels are, so that a
+// strip starts while the array still makes the next and the array's next step starts on a strip while the next is made; and groups
+// of channel blocks of about `kPieceCycles`, below which the vector unit's fixed latency would show. `block_cycles(rows)`: cycles of
+// one channel block of a strip.
+constexpr int64_t kPieceCycles = 300;
+template <class BlockCycles>
+static VectorTile ChoosePiece(const VectorTile& tile, int64_t rows, int64_t pixels, int64_t acc_depth, int64_t row_multiple,
+                              BlockCycles block_cycles) {
+  VectorTile piece = tile;
+  const int64_t strips = CeilDiv(pixels, acc_depth);
+  if (strips > 1) piece.rows = std::min(piece.rows, CeilDiv(CeilDiv(rows, strips), row_multiple) * row_multiple);
+  piece.blocks = std::clamp<int64_t>(CeilDiv(kPieceCycles, std::max<int64_t>(1, block_cycles(piece.rows))), 1, tile.blocks);
+  return piece;
+}
+
 Status Lowering::LowerWindow(const passes::FusedStep& group) {
   const ir::Step& step = graph_.steps[static_cast<size_t>(group.main)];
   const ir::TensorId source = step.inputs[0];
@@ -171,19 +186,29 @@ Status Lowering::LowerWindow(const passes::FusedStep& group) {
                                                  "larger activation buffer",
                                                  step.name, banks_.free_banks()));
   }
-  for (int64_t b0 = 0; b0 < blocks; b0 += tile.blocks) {
-    const int64_t b1 = std::min(blocks, b0 + tile.blocks);
+  if (!in_memory && !out_memory) tile = {blocks, out.h, out.w, 1};
+  // By columns the unit makes `group_rows` rows at once (docs/timing.md, section 8).
+  const bool by_columns = kh <= 5 && kw <= 5 && kh * kw > 1 && sy <= std::min<int64_t>(2, kh) && sx <= kw && dy == 1 && dx == 1;
+  const int64_t group_rows = by_columns ? (8 - kh) / sy + 1 : 1;
+  const VectorTile piece = ChoosePiece(tile, out.h, in.pixels(), arch_.acc_depth, group_rows, [&](int64_t rows) {
+    return by_columns ? out.w * sx * CeilDiv(rows, group_rows) * 8 : rows * out.w * kh * kw;
+  });
+  // Parameters of as many blocks as may stay loaded; of these, strip by strip, all blocks.
+  for (int64_t chunk = 0; chunk < blocks; chunk += most_blocks) {
+    const int64_t chunk_end = std::min(blocks, chunk + most_blocks);
     isa::Win part = proto;
     if (conv != nullptr) {
-      const auto count = static_cast<int>(b1 - b0);
-      part.pset = LoadParameters(isa::LdpTarget::kVecSet, set_offset + b0 * arch_.pset_bytes(), count);
-      part.wrow = LoadParameters(isa::LdpTarget::kVecWeight, weight_offset + b0 * weight_rows * arch_.wrow_bytes(),
+      const auto count = static_cast<int>(chunk_end - chunk);
+      part.pset = LoadParameters(isa::LdpTarget::kVecSet, set_offset + chunk * arch_.pset_bytes(), count);
+      part.wrow = LoadParameters(isa::LdpTarget::kVecWeight, weight_offset + chunk * weight_rows * arch_.wrow_bytes(),
                                  static_cast<int>(count * weight_rows));
     }
-    for (int64_t y0 = 0; y0 < out.h; y0 += tile.rows) {
-      const int64_t y1 = std::min(out.h, y0 + tile.rows);
-      for (int64_t x0 = 0; x0 < out.w; x0 += tile.columns) {
-        const int64_t x1 = std::min(out.w, x0 + tile.columns);
+    for (int64_t y0 = 0; y0 < out.h; y0 += piece.rows) {
+      const int64_t y1 = std::min(out.h, y0 + piece.rows);
+      for (int64_t b0 = chunk; b0 < chunk_end; b0 += piece.blocks) {
+        const int64_t b1 = std::min(chunk_end, b0 + piece.blocks);
+        for (int64_t x0 = 0; x0 < out.w; x0 += piece.columns) {
+        const int64_t x1 = std::min(out.w, x0 + piece.columns);
         Box in_box;
         in_box.b0 = b0, in_box.b1 = b1;
         in_box.y0 = std::clamp<int64_t>(y0 * sy - pt, 0, in.h - 1);
@@ -194,6 +219,10 @@ Status Lowering::LowerWindow(const passes::FusedStep& group) {
         const Box out_box{y0, y1, x0, x1, b0, b1};
         const View to = OutputView(group.output, out_box, out_tiles);
         isa::Win win = part;
+        if (conv != nullptr) {
+          win.pset = part.pset + static_cast<int32_t>(b0 - chunk);
+          win.wrow = part.wrow + static_cast<int32_t>((b0 - chunk) * weight_rows);
+        }
         win.iy0 = static_cast<int32_t>(y0 * sy - pt);
         win.ix0 = static_cast<int32_t>(x0 * sx - pl);
         win.in_addr = from.at(b0, 0, 0);
@@ -209,6 +238,7 @@ Status Lowering::LowerWindow(const passes::FusedStep& group) {
         win.out_blk_stride = static_cast<int32_t>(to.blk_stride & 0xffff);
         Emit(win, Observe(group.output, b0, b1 - b0, y0, x0, y1 - y0, x1 - x0));
         Store(group.output, out_box, to);
+        }
       }
     }
   }
@@ -343,12 +373,13 @@ Status Lowering::LowerElementwise(const passes::FusedStep& group) {
     return Fail(ErrorCode::kProgram, fmt::format("step '{}' does not fit in {} free banks; use a configuration with a larger activation buffer",
                                                  step.name, banks_.free_banks()));
   }
-  for (int64_t b0 = 0; b0 < blocks; b0 += tile.blocks) {
-    const int64_t b1 = std::min(blocks, b0 + tile.blocks);
-    for (int64_t y0 = 0; y0 < out.h; y0 += tile.rows) {
-      const int64_t y1 = std::min(out.h, y0 + tile.rows);
-      for (int64_t x0 = 0; x0 < out.w; x0 += tile.columns) {
-        const int64_t x1 = std::min(out.w, x0 + tile.columns);
+  const VectorTile piece = ChoosePiece(tile, out.h, out.pixels(), arch_.acc_depth, 1, [&](int64_t rows) { return rows * out.w; });
+  for (int64_t y0 = 0; y0 < out.h; y0 += piece.rows) {
+    const int64_t y1 = std::min(out.h, y0 + piece.rows);
+    for (int64_t b0 = 0; b0 < blocks; b0 += piece.blocks) {
+      const int64_t b1 = std::min(blocks, b0 + piece.blocks);
+      for (int64_t x0 = 0; x0 < out.w; x0 += piece.columns) {
+        const int64_t x1 = std::min(out.w, x0 + piece.columns);
         const Box box{y0, y1, x0, x1, b0, b1};
         isa::Elt elt = proto;
         elt.blocks = static_cast<int32_t>(b1 - b0);

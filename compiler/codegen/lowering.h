@@ -25,7 +25,10 @@ inline constexpr int kScratchRegion = 4;
 struct Place {
   Form form;
   int vectors_per_pixel = 1;     // 4 for raw accumulators
-  std::optional<Buffer> buffer;  // resident in the activation buffer from the first vector of the first bank on
+  std::optional<Buffer> buffer;  // resident in the activation buffer, `first_vector` vectors behind the start of the first bank
+  int64_t first_vector = 0;
+  ir::TensorId holder = -1;  // the tensor that the buffer was allocated for
+  bool placed = false;  // PlaceOutput() has decided
   bool in_memory = false;
   int region = kScratchRegion;
   int64_t offset = 0;
@@ -112,6 +115,15 @@ class Lowering {
 
   // plan.cc
   void FindAliases();
+  // placement.cc
+  void FindParts();
+  // Whether input i of a concatenation is written where the output lies.
+  bool PlacedInWhole(const ir::Step& concat, size_t input) const;
+  void PlaceOutput(ir::TensorId id, int vectors_per_pixel = 1);
+  void UndoPlacement(ir::TensorId id);
+  void PlaceView(ir::TensorId id, ir::TensorId source);
+  void FindLifetimes(const std::vector<size_t>& groups);
+  void ReleaseAfter(int position);
   std::optional<std::string> HostReason(const passes::FusedStep& group) const;
   Status MakePlan();
   Status AssignMemory();
@@ -156,8 +168,8 @@ class Lowering {
   Observation Observe(ir::TensorId tensor, int64_t block, int64_t blocks, int64_t y0, int64_t x0, int64_t rows, int64_t columns,
                       bool raw = false) const;
   int Banks(int64_t vectors) const { return static_cast<int>((vectors + arch_.bank_depth - 1) / arch_.bank_depth); }
-  // Decides whether the output lives in the activation buffer, and reserves it.
-  void PlaceOutput(ir::TensorId id, int vectors_per_pixel = 1);
+  // First vector of a resident tensor.
+  int64_t BufferAddress(const Place& place) const { return int64_t{place.buffer->bank} * arch_.bank_depth + place.first_vector; }
   // Reserves tile buffers; false (and nothing reserved) if the banks do not suffice.
   bool ReserveTiles(const std::vector<std::pair<TileBuffers*, int>>& wants, int copies);
   void ReleaseTiles();
@@ -190,7 +202,14 @@ class Lowering {
   std::vector<bool> lazy_;             // by step
   std::vector<int32_t> step_of_;       // by step: its index in the imported graph
   std::vector<bool> needs_memory_;     // by tensor: read by the host or by a later segment
-  std::vector<int> last_use_;          // by tensor: last group of the current segment that reads it
+  std::vector<int> last_use_;          // by tensor: last group of the current segment that reads it itself
+  std::vector<int> last_view_use_;     // by tensor: ... or a slice that is a view of it
+  std::vector<int> last_part_use_;     // by tensor: ... or a part of it, or a view of a part
+  // Placement: a part of a concatenation is written where the whole lies, and a slice of whole channel blocks is a view.
+  std::vector<ir::TensorId> owner_;       // by tensor: the outermost tensor that it is a part of, or itself
+  std::vector<int64_t> first_block_;      // by tensor: its first channel block in the owner
+  std::vector<ir::TensorId> view_of_;     // by tensor: the sliced tensor if it is a view, else -1
+  std::set<ir::TensorId> holders_;        // tensors that hold a buffer now
   std::vector<uint8_t> constants_;
   int64_t input_bytes_ = 0;
   int64_t output_bytes_ = 0;

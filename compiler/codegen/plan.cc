@@ -287,6 +287,7 @@ Status Lowering::AssignMemory() {
     host_reads[static_cast<size_t>(Source(output.tensor))] = true;
     needs_memory_[static_cast<size_t>(Source(output.tensor))] = true;
   }
+  FindParts();
   for (size_t t = 0; t < graph_.tensors.size(); ++t) {
     const auto id = static_cast<ir::TensorId>(t);
     Place& place = home_[t];
@@ -388,12 +389,7 @@ Status Lowering::LowerSegment(const Item& item, Program& program) {
   banks_ = BankAllocator(arch_.banks);
   emitted_.clear();
   next_entry_.fill(0);
-  last_use_.assign(graph_.tensors.size(), -1);
-  for (size_t position = 0; position < item.groups.size(); ++position) {
-    for (const ir::TensorId input : GroupInputs(groups_[item.groups[position]])) {
-      last_use_[static_cast<size_t>(Source(input))] = static_cast<int>(position);
-    }
-  }
+  FindLifetimes(item.groups);
   const int first_layer = static_cast<int>(program.layers.size());
   for (size_t position = 0; position < item.groups.size(); ++position) {
     const passes::FusedStep& group = groups_[item.groups[position]];
@@ -412,19 +408,7 @@ Status Lowering::LowerSegment(const Item& item, Program& program) {
     group_step_ = layer.steps.back();
     program.layers.push_back(std::move(layer));
     if (Status status = LowerGroup(group); !status) return status;
-    for (const ir::TensorId input : GroupInputs(group)) {
-      const ir::TensorId source = Source(input);
-      Place& place = At(source);
-      if (place.buffer && last_use_[static_cast<size_t>(source)] == static_cast<int>(position)) {
-        banks_.Free(*place.buffer);
-        place.buffer.reset();
-      }
-    }
-    const ir::TensorId output = Root(group.output);
-    if (At(output).buffer && last_use_[static_cast<size_t>(output)] < 0) {
-      banks_.Free(*At(output).buffer);
-      At(output).buffer.reset();
-    }
+    ReleaseAfter(static_cast<int>(position));
   }
 
   std::vector<isa::Operation> operations;
