@@ -157,6 +157,7 @@ Status Lowering::LowerConcat(const ir::Step& step, const ir::Concat& concat) {
   }
   if (aligned) {
     if (!jobs.empty()) return LowerCopies(jobs, step.output, std::nullopt);
+    PlaceOutput(step.output);
     return {};  // every input was written in its place
   }
   return LowerChannelMap(step.inputs, map, step.output);

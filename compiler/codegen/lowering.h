@@ -208,6 +208,7 @@ class Lowering {
   // Placement: a part of a concatenation is written where the whole lies, and a slice of whole channel blocks is a view.
   std::vector<ir::TensorId> owner_;       // by tensor: the outermost tensor that it is a part of, or itself
   std::vector<int64_t> first_block_;      // by tensor: its first channel block in the owner
+  std::vector<bool> assembled_;           // by tensor: parts of it are written in their place
   std::vector<ir::TensorId> view_of_;     // by tensor: the sliced tensor if it is a view, else -1
   std::set<ir::TensorId> holders_;        // tensors that hold a buffer now
   std::vector<uint8_t> constants_;

@@ -31,6 +31,7 @@ void Lowering::FindParts() {
   for (size_t t = 0; t < count; ++t) owner_[t] = static_cast<ir::TensorId>(t);
   first_block_.assign(count, 0);
   view_of_.assign(count, -1);
+  assembled_.assign(count, false);
   const auto index = [&](ir::TensorId id) { return static_cast<size_t>(Root(id)); };
   for (const Item& item : items_) {
     if (!item.device) continue;
@@ -91,6 +92,7 @@ void Lowering::FindParts() {
           fits = fits && owner_[other] == top && begin[j] - first_block_[other] == at && end[j] <= top_end && !needs_memory_[other];
         }
         if (!fits) continue;
+        assembled_[index(whole)] = true;
         for (size_t t = 0; t < count; ++t) {
           if (owner_[t] != top) continue;
           owner_[t] = whole;
@@ -153,7 +155,7 @@ void Lowering::PlaceOutput(ir::TensorId id, int vectors_per_pixel) {
       place.region = whole.region;
       place.offset = whole.offset + first * n_;
     }
-    if (whole.buffer) return;
+    if (whole.buffer || assembled_[t]) return;  // what has parts is where they are
   } else {
     used_until = last_part_use_[t];
   }
