@@ -60,6 +60,10 @@ class CoreModel::Impl {
     uint64_t visible;
     uint32_t index;
     isa::Instruction instruction;
+    // What dispatch asks in every cycle in which this is the head.
+    bool illegal;
+    bool end;
+    int queue;  // only of a legal instruction that is not END
   };
   struct ReadBurst {
     uint64_t first;
@@ -108,6 +112,7 @@ class CoreModel::Impl {
   void Complete(uint64_t t);
   bool Quiescent(uint64_t t) const;
   uint64_t LastActivity(uint64_t t) const;
+  bool WatchdogDue(uint64_t t);
   uint64_t NextWake(uint64_t t) const;
   void Classify(uint64_t t);
 
@@ -240,6 +245,7 @@ class CoreModel::Impl {
   uint64_t last_write_activity_ = 0;
 
   uint64_t last_completion_ = 0;
+  uint64_t watchdog_at_ = 0;  // not due before this cycle
   int quiet_cycles_ = 0;
   bool quiescent_ = false;
   bool activity_ = false;
@@ -286,6 +292,7 @@ void CoreModel::Impl::ClearControl() {
   sto_read_start_ = sto_read_end_ = write_free_ = 0;
   sto_read_any_ = false;
   last_write_activity_ = last_completion_ = 0;
+  watchdog_at_ = 0;
   quiet_cycles_ = 0;
   accounted_ = 0;
   next_ = 0;
@@ -420,6 +427,9 @@ void CoreModel::Impl::StartRead(uint64_t t, int client) {
       e.index = first_index + k;
       func_.Read(address + k * isa::kInstructionBytes,
                  reinterpret_cast<uint8_t*>(e.instruction.words.data()), isa::kInstructionBytes);
+      e.illegal = isa::IllegalReason(e.instruction).has_value();
+      e.end = isa::OpcodeBits(e.instruction) == static_cast<int>(isa::Opcode::kEnd);
+      e.queue = e.illegal || e.end ? 0 : static_cast<int>(isa::QueueOf(e.instruction));
       fifo_.push_back(e);
     }
     return;
@@ -676,16 +686,16 @@ void CoreModel::Impl::Dispatch(uint64_t t) {
   }
   if (fifo_.empty() || fifo_.front().visible > t) return;
   const FifoEntry& head = fifo_.front();
-  if (isa::IllegalReason(head.instruction)) {
+  if (head.illegal) {
     Raise(Fault::kIllegal, kFetchClient, head.index, 0);
     at_end_ = true;
     return;
   }
-  if (isa::OpcodeBits(head.instruction) == static_cast<int>(isa::Opcode::kEnd)) {
+  if (head.end) {
     at_end_ = true;
     return;
   }
-  const int q = static_cast<int>(isa::QueueOf(head.instruction));
+  const int q = head.queue;
   if (queue_before_[q] >= isa::kQueueDepth) return;
   Inst* i = NewInst();
   Prepare(head.instruction, config_, i);
@@ -763,6 +773,13 @@ uint64_t CoreModel::Impl::LastActivity(uint64_t t) const {
     if (w.response <= t) last = std::max(last, w.response);
   }
   return last;
+}
+
+// Activity only moves on, so a bound computed once holds until its cycle comes.
+bool CoreModel::Impl::WatchdogDue(uint64_t t) {
+  if (job_.watchdog == 0 || t < watchdog_at_) return false;
+  watchdog_at_ = LastActivity(t) + job_.watchdog;
+  return t >= watchdog_at_;
 }
 
 // ---- Counters
@@ -843,9 +860,8 @@ void CoreModel::Impl::Evaluate(uint64_t t) {
   freeze_ = false;
   raised_ = Raised();
   // The watchdog names work by the state before this cycle.
-  const bool watch = job_.watchdog != 0;
   std::pair<int, uint32_t> stuck{};
-  if (watch && t >= LastActivity(t) + job_.watchdog) stuck = Stuck();
+  if (WatchdogDue(t)) stuck = Stuck();
 
   if (PickRead(t)) activity_ = true;
   Issue(t);
@@ -865,8 +881,7 @@ void CoreModel::Impl::Evaluate(uint64_t t) {
     const auto [queue, instruction] = Stuck();
     Raise(Fault::kDeadlock, queue, instruction, 0);
   }
-  if (watch && t >= LastActivity(t) + job_.watchdog)
-    Raise(Fault::kWatchdog, stuck.first, stuck.second, 0);
+  if (WatchdogDue(t)) Raise(Fault::kWatchdog, stuck.first, stuck.second, 0);
   Classify(t);
 
   if (raised_.cause != Fault::kNone && !precise_) {
@@ -908,9 +923,7 @@ uint64_t CoreModel::Impl::NextWake(uint64_t t) const {
   at(write_free_);
   if (!writes_.empty()) at(writes_.front().response + 1);
   for (const Scheduled& s : scheduled_) at(s.cycle);
-  if (job_.watchdog != 0) {
-    at(LastActivity(t) + job_.watchdog);
-  }
+  if (job_.watchdog != 0) at(watchdog_at_);
   return wake;
 }
 
