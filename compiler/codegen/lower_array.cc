@@ -439,55 +439,70 @@ Status Lowering::LowerGemm(const passes::FusedStep& group, const ir::Gemm& gemm)
   return LowerArrayJob(job);
 }
 
-// The first layer: a plain NCHW image with few channels. PACK gathers the taps of a window (or of one of its rows) into the lanes, so that
-// the array sees ceil(taps*channels/N) full blocks instead of one mostly empty block for each tap.
+// The first layer: a plain NCHW image with few channels. PACK gathers taps into the lanes, so that the array sees full blocks instead of
+// one mostly empty block for each tap: the taps of a window row, of the whole window, or of a stride by stride square (space to depth:
+// the array then convolves the smaller image of more channels with stride 1). More taps at once fill the blocks better and cost more
+// cycles of PACK.
 bool Lowering::TryPackedConv(const ArrayJob& job, Status& status) {
   const Place& in_place = At(job.sources[0]);
   const int64_t channels = job.in.c;
   if (job.stride_x > 4 || job.in.w > 65535 || channels > 255 || job.dil_x != 1 || job.add != nullptr || job.raw) return false;
   struct Choice {
-    bool whole = false;  // the whole window, else one row of it
+    int64_t rows, columns;  // taps gathered by PACK
+    bool strided;           // packed rows are stride_y input rows apart (padding included), else packed row = input row
+    int64_t kh, kw;         // left to the array
     double cost = 0;
   };
-  const auto pack_cycles = [&](int64_t lanes, int64_t rows) {
+  std::vector<Choice> choices = {{1, job.kw, false, job.kh, 1}};
+  if (job.dil_y == 1) {
+    choices.push_back({job.kh, job.kw, true, 1, 1});
+    choices.push_back({job.stride_y, job.kw, true, CeilDiv(job.kh, job.stride_y), 1});
+    choices.push_back({job.stride_y, job.stride_x, true, CeilDiv(job.kh, job.stride_y), CeilDiv(job.kw, job.stride_x)});
+  }
+  const auto pack_cycles = [&](int64_t lanes, int64_t rows, int64_t columns) {
     double cycles = 0;
     for (int64_t lane = 0; lane < lanes; lane += n_) {
       cycles += static_cast<double>(std::max<int64_t>(std::min<int64_t>(n_, lanes - lane) * (job.stride_x + 1), n_));
     }
-    return cycles * static_cast<double>(rows * CeilDiv(job.out.w, n_));
+    return cycles * static_cast<double>(rows * CeilDiv(columns, n_));
   };
   const auto array_cycles = [&](int64_t tiles) {
     return static_cast<double>(tiles * job.out.pixels() * job.out.blocks(n_));
   };
-  const int64_t row_lanes = job.kw * channels;
-  const int64_t all_lanes = job.kh * row_lanes;
-  std::vector<Choice> choices;
-  choices.push_back({false, std::max(array_cycles(job.kh * CeilDiv(row_lanes, n_)), pack_cycles(row_lanes, job.in.h))});
-  if (job.dil_y == 1) {
-    choices.push_back({true, std::max(array_cycles(CeilDiv(all_lanes, n_)), pack_cycles(all_lanes, job.out.h))});
+  // Rows that a tile of the accumulators' size needs, its neighbours' included: PACK makes them again for each tile.
+  const int64_t most_rows = std::clamp<int64_t>(arch_.acc_depth / job.out.w, 1, job.out.h);
+  for (Choice& choice : choices) {
+    const int64_t lanes = choice.rows * choice.columns * channels;
+    const int64_t tile_rows = choice.strided ? most_rows + choice.kh - 1 : (most_rows - 1) * job.stride_y + (job.kh - 1) * job.dil_y + 1;
+    const double pack = pack_cycles(lanes, CeilDiv(job.out.h, most_rows) * tile_rows, job.out.w + choice.kw - 1);
+    // The two overlap; of equal choices the one that leaves the vector unit more time.
+    choice.cost = std::max(array_cycles(choice.kh * choice.kw * CeilDiv(lanes, n_)), pack) + pack / 16;
   }
-  const double plain = std::max(array_cycles(job.kh * job.kw * CeilDiv(channels, n_)), pack_cycles(channels, job.in.h));
+  const double plain = std::max(array_cycles(job.kh * job.kw * CeilDiv(channels, n_)), pack_cycles(channels, job.in.h, job.in.w));
   const Choice best = *std::min_element(choices.begin(), choices.end(), [](const Choice& a, const Choice& b) { return a.cost < b.cost; });
   if (best.cost >= plain) return false;
 
-  // Geometry of the packed image: output columns by output rows (whole window) or input rows.
-  const int64_t lanes = best.whole ? all_lanes : row_lanes;
+  // Geometry of the packed image: output columns (and what the array's kernel adds) by output rows or input rows.
+  const int64_t lanes = best.rows * best.columns * channels;
   const int64_t packed_blocks = CeilDiv(lanes, n_);
-  const int64_t pack_kh = best.whole ? job.kh : 1;
+  const int64_t packed_width = job.out.w + best.kw - 1;
+  if (packed_width > 4095 || lanes > 65535) return false;
   ArrayJob packed = job;
-  packed.kw = 1;
+  packed.kh = best.kh;
+  packed.kw = best.kw;
   packed.stride_x = 1;
   packed.dil_x = 1;
   packed.pad_left = 0;
-  if (best.whole) {
-    packed.kh = 1;
+  if (best.strided) {
     packed.stride_y = 1;
     packed.pad_top = 0;
   }
-  packed.in = {lanes, best.whole ? job.out.h : job.in.h, job.out.w, false};
-  packed.weight = [&job, channels](size_t s, int64_t oc, int64_t lane, int64_t ky, int64_t) {
+  packed.in = {lanes, best.strided ? job.out.h + best.kh - 1 : job.in.h, packed_width, false};
+  packed.weight = [&job, best, channels](size_t s, int64_t oc, int64_t lane, int64_t ky, int64_t kx) {
     const int64_t tap = lane / channels;
-    return job.weight(s, oc, lane % channels, ky + tap / job.kw, tap % job.kw);
+    const int64_t y = ky * best.rows + tap / best.columns;
+    const int64_t x = kx * best.columns + tap % best.columns;
+    return y < job.kh && x < job.kw ? job.weight(s, oc, lane % channels, y, x) : 0;  // squares may reach beyond the window
   };
 
   // Tiles of whole output rows; the buffers hold the raw planes and the packed vectors.
@@ -499,7 +514,7 @@ bool Lowering::TryPackedConv(const ArrayJob& job, Status& status) {
     return std::min(job.in.h, (rows - 1) * job.stride_y + (job.kh - 1) * job.dil_y + 1);
   };
   const auto raw_vectors = [&](int64_t rows) { return CeilDiv(raw_rows(rows) * job.in.w, n_) + 2; };
-  const auto packed_rows = [&](int64_t rows) { return best.whole ? rows : raw_rows(rows); };
+  const auto packed_rows = [&](int64_t rows) { return best.strided ? rows + best.kh - 1 : raw_rows(rows); };
   TileBuffers raw_tiles;
   TileBuffers packed_tiles;
   TileBuffers out_tiles;
@@ -510,7 +525,7 @@ bool Lowering::TryPackedConv(const ArrayJob& job, Status& status) {
       for (int64_t rows = std::min<int64_t>(job.out.h, arch_.acc_depth / job.out.w); rows >= 1; --rows) {
         const int64_t even = CeilDiv(job.out.h, CeilDiv(job.out.h, rows));
         const int raw_banks = Banks(raw_vectors(even) * channels);
-        const int packed_banks = Banks(packed_rows(even) * job.out.w * packed_blocks);
+        const int packed_banks = Banks(packed_rows(even) * packed_width * packed_blocks);
         const int out_banks = out_memory ? Banks(even * job.out.w * out_blocks) : 0;
         if ((raw_banks + packed_banks + out_banks) * copies > banks_.free_banks()) continue;
         if (!ReserveTiles({{&raw_tiles, raw_banks}, {&packed_tiles, packed_banks}, {&out_tiles, out_banks}}, copies)) continue;
@@ -528,7 +543,7 @@ bool Lowering::TryPackedConv(const ArrayJob& job, Status& status) {
   std::vector<uint8_t> bytes;
   for (int64_t ob = 0; ob < out_blocks; ++ob) {
     for (int pass = 0; pass < (job.coding.two_passes ? 2 : 1); ++pass) {
-      AppendTiles({job.out.c, lanes, ob, 0, packed_blocks, packed.kh, 1, pass},
+      AppendTiles({job.out.c, lanes, ob, 0, packed_blocks, packed.kh, packed.kw, pass},
                   [&](int64_t oc, int64_t ic, int64_t ky, int64_t kx) { return packed.weight(0, oc, ic, ky, kx); }, job.coding, n_, bytes);
     }
   }
@@ -546,7 +561,7 @@ bool Lowering::TryPackedConv(const ArrayJob& job, Status& status) {
   const int table_slot = job.table.has_value() ? LoadTable(isa::LdpTarget::kExeTable, *job.table) : 0;
 
   const int64_t plane_bytes = job.in.h * job.in.w;
-  const int64_t k_tiles = packed.kh * packed_blocks;
+  const int64_t k_tiles = packed.kh * packed.kw * packed_blocks;
   for (int64_t y0 = 0; y0 < job.out.h; y0 += tile_rows) {
     const int64_t y1 = std::min(job.out.h, y0 + tile_rows);
     const auto [ry0, ry1] = InputRange(y0, y1, job.stride_y, job.dil_y, job.kh, job.pad_top, job.in.h);
@@ -566,8 +581,8 @@ bool Lowering::TryPackedConv(const ArrayJob& job, Status& status) {
     }
     const Buffer target = packed_tiles.buffers[packed_tiles.next++ % packed_tiles.buffers.size()];
     const int64_t packed_address = int64_t{target.bank} * arch_.bank_depth;
-    const int64_t row_begin = best.whole ? y0 : ry0;
-    const int64_t row_count = best.whole ? y1 - y0 : ry1 - ry0;
+    const int64_t row_begin = best.strided ? y0 : ry0;
+    const int64_t row_count = best.strided ? packed_rows(y1 - y0) : ry1 - ry0;
     isa::Pack pack;
     pack.in_addr = static_cast<int32_t>(raw_address);
     pack.in_off = static_cast<int32_t>((in_place.offset + ry0 * job.in.w) % n_);
@@ -576,22 +591,22 @@ bool Lowering::TryPackedConv(const ArrayJob& job, Status& status) {
     pack.in_pitch = static_cast<int32_t>(job.in.w);
     pack.in_h = static_cast<int32_t>(ry1 - ry0);
     pack.in_w = static_cast<int32_t>(job.in.w);
-    pack.iy0 = static_cast<int32_t>(best.whole ? y0 * job.stride_y - job.pad_top - ry0 : 0);
+    pack.iy0 = static_cast<int32_t>(best.strided ? y0 * job.stride_y - job.pad_top - ry0 : 0);
     pack.ix0 = static_cast<int32_t>(-job.pad_left);
-    pack.kh = static_cast<int32_t>(pack_kh);
-    pack.kw = static_cast<int32_t>(job.kw);
-    pack.stride_y = static_cast<int32_t>(best.whole ? job.stride_y : 1);
+    pack.kh = static_cast<int32_t>(best.rows);
+    pack.kw = static_cast<int32_t>(best.columns);
+    pack.stride_y = static_cast<int32_t>(best.strided ? job.stride_y : 1);
     pack.stride_x = static_cast<int32_t>(job.stride_x);
     pack.planes = static_cast<int32_t>(channels);
     pack.mh = static_cast<int32_t>(row_count);
-    pack.mw = static_cast<int32_t>(job.out.w);
+    pack.mw = static_cast<int32_t>(packed_width);
     pack.out_addr = static_cast<int32_t>(packed_address);
-    pack.out_row_step = static_cast<int32_t>(job.out.w);
-    pack.out_blk_stride = static_cast<int32_t>(row_count * job.out.w);
+    pack.out_row_step = static_cast<int32_t>(packed_width);
+    pack.out_blk_stride = static_cast<int32_t>(row_count * packed_width);
     pack.zx = job.zx & 0xff;
     Emit(pack);
 
-    const View in{packed_address - row_begin * job.out.w, job.out.w, row_count * job.out.w};
+    const View in{packed_address - row_begin * packed_width, packed_width, row_count * packed_width};
     const Box out_box{y0, y1, 0, job.out.w, 0, out_blocks};
     const View out = OutputView(job.output, out_box, out_tiles);
     for (int64_t ob = 0; ob < out_blocks; ++ob) {
@@ -605,6 +620,7 @@ bool Lowering::TryPackedConv(const ArrayJob& job, Status& status) {
         Emit(ldw);
         isa::Mma mma;
         mma.kh = static_cast<int32_t>(packed.kh);
+        mma.kw = static_cast<int32_t>(packed.kw);
         mma.stride_y = static_cast<int32_t>(packed.stride_y);
         mma.dil_y = static_cast<int32_t>(packed.dil_y);
         const int64_t iy0 = y0 * packed.stride_y - packed.pad_top;

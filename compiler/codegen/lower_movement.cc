@@ -7,7 +7,7 @@
 
 namespace octile::codegen {
 
-Status Lowering::LowerCopies(const std::vector<CopyJob>& jobs, ir::TensorId output, std::optional<int> fill) {
+Status Lowering::LowerCopies(const std::vector<CopyJob>& jobs, ir::TensorId output, std::optional<int> fill, const ir::Table* table) {
   PlaceOutput(output);
   const Place& out_place = At(output);
   const bool out_memory = !out_place.buffer;
@@ -32,6 +32,13 @@ Status Lowering::LowerCopies(const std::vector<CopyJob>& jobs, ir::TensorId outp
   if (rows == 0) {
     return Fail(ErrorCode::kProgram, fmt::format("tensor '{}' with rows of {} pixels does not fit; use a configuration with a larger activation buffer",
                                                  Info(output).name, widest));
+  }
+  isa::Elt proto;
+  if (table != nullptr) {
+    proto.table = true;
+    proto.table_slot = LoadTable(isa::LdpTarget::kVecTable, *table);
+    proto.a_signed = Info(jobs[0].from).dtype == DType::kS8;
+    proto.out_signed = Info(output).dtype == DType::kS8;
   }
   View fill_view;
   if (fill) {
@@ -78,7 +85,7 @@ Status Lowering::LowerCopies(const std::vector<CopyJob>& jobs, ir::TensorId outp
         const int64_t from_y = job.from_y + first * job.from_dy;
         const Form& from = At(job.from).form;
         const View in = Fetch(job.from, {from_y, job.from_y + (last - 1) * job.from_dy + 1, 0, from.w, from_block, from_block + 1}, in_tiles);
-        isa::Elt elt;
+        isa::Elt elt = proto;
         elt.mh = static_cast<int32_t>(last - first);
         elt.mw = static_cast<int32_t>(job.columns);
         elt.a_addr = in.at(from_block, from_y, job.from_x);
@@ -202,7 +209,9 @@ Status Lowering::LowerPad(const ir::Step& step, const ir::Pad& pad) {
   return LowerCopies({job}, step.output, pad.value);
 }
 
-Status Lowering::LowerResize(const ir::Step& step, const ir::ResizeNearest& resize) {
+Status Lowering::LowerResize(const passes::FusedStep& group, const ir::ResizeNearest& resize) {
+  const ir::Step& step = graph_.steps[static_cast<size_t>(group.main)];
+  const ir::Table* table = group.table >= 0 ? &std::get<ir::Table>(graph_.steps[static_cast<size_t>(group.table)].op) : nullptr;
   const ir::TensorId source = step.inputs[0];
   if (At(source).plain) OCTILE_RETURN_IF_ERROR(Ingest(source));
   const Form in = At(source).form;
@@ -212,11 +221,11 @@ Status Lowering::LowerResize(const ir::Step& step, const ir::ResizeNearest& resi
   std::vector<CopyJob> jobs;
   for (int64_t i = 0; i < fy; ++i) {
     for (int64_t j = 0; j < fx; ++j) {
-      jobs.push_back({.from = source, .to = step.output, .to_y = i, .to_x = j, .to_dy = fy, .to_dx = fx, .blocks = in.blocks(n_),
+      jobs.push_back({.from = source, .to = group.output, .to_y = i, .to_x = j, .to_dy = fy, .to_dx = fx, .blocks = in.blocks(n_),
                       .rows = in.h, .columns = in.w});
     }
   }
-  return LowerCopies(jobs, step.output, std::nullopt);
+  return LowerCopies(jobs, group.output, std::nullopt, table);
 }
 
 }  // namespace octile::codegen

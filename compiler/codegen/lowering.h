@@ -146,7 +146,7 @@ class Lowering {
   Status LowerConcat(const ir::Step& step, const ir::Concat& concat);
   Status LowerSlice(const ir::Step& step, const ir::Slice& slice);
   Status LowerPad(const ir::Step& step, const ir::Pad& pad);
-  Status LowerResize(const ir::Step& step, const ir::ResizeNearest& resize);
+  Status LowerResize(const passes::FusedStep& group, const ir::ResizeNearest& resize);
   // Copies a box of `from` to (block, y, x) of `to` with the given column and row steps on either side.
   struct CopyJob {
     ir::TensorId from = -1, to = -1;
@@ -154,7 +154,7 @@ class Lowering {
     int64_t to_b = 0, to_y = 0, to_x = 0, to_dy = 1, to_dx = 1;
     int64_t blocks = 1, rows = 1, columns = 1;
   };
-  Status LowerCopies(const std::vector<CopyJob>& jobs, ir::TensorId output, std::optional<int> fill);
+  Status LowerCopies(const std::vector<CopyJob>& jobs, ir::TensorId output, std::optional<int> fill, const ir::Table* table = nullptr);
   // out channel c takes channel map[c].second of input map[c].first.
   Status LowerChannelMap(const std::vector<ir::TensorId>& sources, const std::vector<std::pair<size_t, int64_t>>& map,
                          ir::TensorId output);

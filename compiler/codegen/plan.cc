@@ -380,7 +380,7 @@ Status Lowering::LowerGroup(const passes::FusedStep& group) {
   if (const auto* concat = std::get_if<ir::Concat>(&step.op)) return LowerConcat(step, *concat);
   if (const auto* slice = std::get_if<ir::Slice>(&step.op)) return LowerSlice(step, *slice);
   if (const auto* pad = std::get_if<ir::Pad>(&step.op)) return LowerPad(step, *pad);
-  if (const auto* resize = std::get_if<ir::ResizeNearest>(&step.op)) return LowerResize(step, *resize);
+  if (const auto* resize = std::get_if<ir::ResizeNearest>(&step.op)) return LowerResize(group, *resize);
   return Fail(ErrorCode::kInternal, fmt::format("step '{}' ({}) has no lowering", step.name, ir::OpName(step.op)));
 }
 

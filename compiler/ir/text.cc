@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <charconv>
 #include <concepts>
@@ -268,9 +269,12 @@ class Printer {
     }
     static constexpr char kDigits[] = "0123456789abcdef";
     text_ += "hex:";
+    const size_t at = text_.size();
+    text_.resize(at + 2 * bytes.size());
+    char* to = text_.data() + at;
     for (const uint8_t b : bytes) {
-      text_ += kDigits[b >> 4];
-      text_ += kDigits[b & 15];
+      *to++ = kDigits[b >> 4];
+      *to++ = kDigits[b & 15];
     }
   }
 
@@ -283,6 +287,22 @@ class Printer {
 struct Malformed {
   std::string message;
 };
+
+// By character; weights make up nearly all of a text.
+constexpr std::array<bool, 256> kWordCharacters = [] {
+  std::array<bool, 256> table{};
+  for (const char c : std::string_view("0123456789abcdefghijklmnopqrstuvwxyz"
+                                       "ABCDEFGHIJKLMNOPQRSTUVWXYZ._-+:"))
+    table[static_cast<unsigned char>(c)] = true;
+  return table;
+}();
+constexpr std::array<int8_t, 256> kDigitValues = [] {
+  std::array<int8_t, 256> table{};
+  table.fill(-1);
+  for (int v = 0; v < 16; ++v)
+    table[static_cast<unsigned char>("0123456789abcdef"[v])] = static_cast<int8_t>(v);
+  return table;
+}();
 
 class Parser {
  public:
@@ -356,10 +376,7 @@ class Parser {
   void Skip() {
     while (at_ < text_.size() && (text_[at_] == ' ' || text_[at_] == '\n')) ++at_;
   }
-  static bool IsWordCharacter(char c) {
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '.' ||
-           c == '_' || c == '-' || c == '+' || c == ':';
-  }
+  static bool IsWordCharacter(char c) { return kWordCharacters[static_cast<unsigned char>(c)]; }
   std::string_view Token() {
     Skip();
     const size_t start = at_;
@@ -407,15 +424,19 @@ class Parser {
     const std::string_view token = Token();
     if (!token.starts_with("hex:") || token.size() % 2 != 0)
       Bad("hex: and pairs of digits are expected");
-    const auto digit = [&](char c) -> int {
-      if (c >= '0' && c <= '9') return c - '0';
-      if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-      Bad(fmt::format("'{}' is no hexadecimal digit", c));
-    };
-    std::vector<uint8_t> bytes;
-    bytes.reserve(token.size() / 2 - 2);
-    for (size_t i = 4; i < token.size(); i += 2)
-      bytes.push_back(static_cast<uint8_t>(digit(token[i]) * 16 + digit(token[i + 1])));
+    const std::string_view digits = token.substr(4);
+    std::vector<uint8_t> bytes(digits.size() / 2);
+    int bad = 0;  // negative once a digit was none
+    for (size_t i = 0; i < bytes.size(); ++i) {
+      const int high = kDigitValues[static_cast<unsigned char>(digits[2 * i])];
+      const int low = kDigitValues[static_cast<unsigned char>(digits[2 * i + 1])];
+      bad |= high | low;
+      bytes[i] = static_cast<uint8_t>(high * 16 + low);
+    }
+    if (bad < 0) {
+      const size_t at = digits.find_first_not_of("0123456789abcdef");
+      Bad(fmt::format("'{}' is no hexadecimal digit", digits[at]));
+    }
     return bytes;
   }
 

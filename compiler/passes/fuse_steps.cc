@@ -16,7 +16,8 @@ bool TakesTable(const ir::Graph& graph, const ir::Step& step) {
   if (!step.device_capable() || graph.tensor(step.output).dtype == DType::kS32) return false;
   return std::holds_alternative<ir::Conv>(step.op) || std::holds_alternative<ir::Gemm>(step.op) ||
          std::holds_alternative<ir::MaxPool>(step.op) || std::holds_alternative<ir::GlobalAveragePool>(step.op) ||
-         std::holds_alternative<ir::Add>(step.op) || std::holds_alternative<ir::Mul>(step.op);
+         std::holds_alternative<ir::Add>(step.op) || std::holds_alternative<ir::Mul>(step.op) ||
+         std::holds_alternative<ir::ResizeNearest>(step.op);
 }
 
 }  // namespace
