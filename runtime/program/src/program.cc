@@ -5,8 +5,8 @@
 #include <google/protobuf/io/zero_copy_stream_impl_lite.h>
 
 #include <algorithm>
+#include <array>
 #include <bit>
-#include <boost/crc.hpp>
 #include <cmath>
 #include <cstring>
 #include <fstream>
@@ -36,10 +36,34 @@ uint64_t GetLittle(const uint8_t* from, int bytes) {
   for (int i = 0; i < bytes; ++i) value |= uint64_t{from[i]} << (8 * i);
   return value;
 }
+// CRC-32 (reflected polynomial 0xedb88320) eight bytes at a time: table [k] takes a byte over k
+// more bytes.
+constexpr auto kCrcTables = [] {
+  std::array<std::array<uint32_t, 256>, 8> tables{};
+  for (uint32_t i = 0; i < 256; ++i) {
+    uint32_t c = i;
+    for (int bit = 0; bit < 8; ++bit) c = (c >> 1) ^ (c & 1 ? 0xedb88320u : 0);
+    tables[0][i] = c;
+  }
+  for (size_t k = 1; k < tables.size(); ++k)
+    for (size_t i = 0; i < 256; ++i)
+      tables[k][i] = (tables[k - 1][i] >> 8) ^ tables[0][tables[k - 1][i] & 0xff];
+  return tables;
+}();
+
 uint32_t Crc(std::span<const uint8_t> bytes) {
-  boost::crc_32_type crc;
-  crc.process_bytes(bytes.data(), bytes.size());
-  return crc.checksum();
+  uint32_t crc = ~0u;
+  size_t i = 0;
+  for (; i + 8 <= bytes.size(); i += 8) {
+    uint32_t next = 0;
+    for (size_t k = 0; k < 8; ++k) {
+      const uint32_t byte = bytes[i + k] ^ (k < 4 ? (crc >> (8 * k)) & 0xff : 0);
+      next ^= kCrcTables[7 - k][byte];
+    }
+    crc = next;
+  }
+  for (; i < bytes.size(); ++i) crc = (crc >> 8) ^ kCrcTables[0][(crc ^ bytes[i]) & 0xff];
+  return ~crc;
 }
 
 // a * b + c for non-negative numbers, saturated.
