@@ -14,7 +14,7 @@ void Lowering::Emit(isa::Operation op, std::optional<Observation> observation) {
 
 Observation Lowering::Observe(ir::TensorId tensor, int64_t block, int64_t blocks, int64_t y0, int64_t x0, int64_t rows,
                               int64_t columns, bool raw) const {
-  const Form& form = At(tensor).form;
+  const Form& form = FormAt(tensor);
   Observation o;
   o.step = group_step_;
   o.tensor = tensor;
@@ -26,6 +26,7 @@ Observation Lowering::Observe(ir::TensorId tensor, int64_t block, int64_t blocks
   o.columns = static_cast<int32_t>(columns);
   o.channels = static_cast<int32_t>(std::min<int64_t>(blocks * n_, form.c - block * n_));
   o.raw = raw;
+  o.planar = planar_[static_cast<size_t>(tensor)];
   return o;
 }
 
@@ -53,11 +54,11 @@ void Lowering::ReleaseTiles() {
   tile_buffers_.clear();
 }
 
-void Lowering::Load(const Place& place, const Box& box, int32_t address) {
+void Lowering::Load(const Place& place, const Form& form, const Box& box, int32_t address) {
   const int64_t vector_bytes = n_;
   const int64_t per_pixel = place.vectors_per_pixel;
-  const int64_t row = place.form.w * per_pixel;       // vectors of a row in memory
-  const int64_t plane = place.form.h * row;           // vectors of a channel block in memory
+  const int64_t row = form.w * per_pixel;       // vectors of a row in memory
+  const int64_t plane = form.h * row;           // vectors of a channel block in memory
   const int64_t columns = (box.x1 - box.x0) * per_pixel;
   const int64_t rows = box.y1 - box.y0;
   const int64_t blocks = box.b1 - box.b0;
@@ -65,7 +66,7 @@ void Lowering::Load(const Place& place, const Box& box, int32_t address) {
   lda.region = place.region;
   lda.offset = static_cast<uint32_t>(place.offset + (box.b0 * plane + box.y0 * row + box.x0 * per_pixel) * vector_bytes);
   lda.buf_addr = address;
-  if (columns == row && rows == place.form.h && blocks * plane <= 65535) {
+  if (columns == row && rows == form.h && blocks * plane <= 65535) {
     lda.n0 = static_cast<int32_t>(blocks * plane);
   } else if (columns == row && rows * row <= 65535) {
     lda.n0 = static_cast<int32_t>(rows * row);
@@ -86,12 +87,13 @@ void Lowering::Load(const Place& place, const Box& box, int32_t address) {
 
 View Lowering::Fetch(ir::TensorId id, const Box& box, TileBuffers& tiles) {
   const Place& place = At(id);
+  const Form& form = FormAt(id);
   if (place.buffer) {
-    return {BufferAddress(place), place.form.w, place.form.pixels()};
+    return {BufferAddress(place), form.w, form.pixels()};
   }
   const Buffer buffer = tiles.buffers[tiles.next++ % tiles.buffers.size()];
   const int64_t address = int64_t{buffer.bank} * arch_.bank_depth;
-  Load(place, box, static_cast<int32_t>(address));
+  Load(place, form, box, static_cast<int32_t>(address));
   const int64_t pitch = box.x1 - box.x0;
   const int64_t blk = (box.y1 - box.y0) * pitch;
   return {address - box.b0 * blk - box.y0 * pitch - box.x0, pitch, blk};
@@ -101,7 +103,7 @@ View Lowering::OutputView(ir::TensorId id, const Box& box, TileBuffers& tiles) {
   const Place& place = At(id);
   const int64_t per_pixel = place.vectors_per_pixel;
   if (place.buffer) {
-    return {BufferAddress(place), place.form.w * per_pixel, place.form.pixels() * per_pixel};
+    return {BufferAddress(place), FormAt(id).w * per_pixel, FormAt(id).pixels() * per_pixel};
   }
   const Buffer buffer = tiles.buffers[tiles.next++ % tiles.buffers.size()];
   const int64_t address = int64_t{buffer.bank} * arch_.bank_depth;
@@ -114,8 +116,8 @@ void Lowering::Store(ir::TensorId id, const Box& box, const View& view) {
   const Place& place = At(id);
   if (place.buffer) return;
   const int64_t per_pixel = place.vectors_per_pixel;
-  const int64_t row = place.form.w * per_pixel;
-  const int64_t plane = place.form.h * row;
+  const int64_t row = FormAt(id).w * per_pixel;
+  const int64_t plane = FormAt(id).h * row;
   const int64_t columns = (box.x1 - box.x0) * per_pixel;
   const int64_t rows = box.y1 - box.y0;
   const int64_t blocks = box.b1 - box.b0;
@@ -147,7 +149,7 @@ void Lowering::StoreResident(ir::TensorId id) {
   sta.region = place.region;
   sta.offset = static_cast<uint32_t>(place.offset);
   sta.buf_addr = static_cast<int32_t>(BufferAddress(place));
-  sta.n0 = static_cast<int32_t>(place.form.vectors(n_));
+  sta.n0 = static_cast<int32_t>(FormAt(id).vectors(n_));
   Emit(sta);
 }
 

@@ -60,7 +60,7 @@ Status Lowering::LowerArrayJob(const ArrayJob& job) {
   int64_t in_blocks = 0;  // over all sources
   for (const ir::TensorId source : job.sources) {
     in_memory = in_memory || !At(source).buffer;
-    in_blocks = std::max(in_blocks, At(source).form.blocks(n_));
+    in_blocks = std::max(in_blocks, FormAt(source).blocks(n_));
   }
   const bool out_memory = !out_place.buffer.has_value();
   const bool res_memory = job.residual >= 0 && !At(job.residual).buffer;
@@ -151,7 +151,7 @@ Status Lowering::LowerArrayJob(const ArrayJob& job) {
     for (const KPart& part : parts[static_cast<size_t>(ob)]) {
       TileRequest request;
       request.out_channels = job.out.c;
-      request.in_channels = At(job.sources[part.source]).form.c;
+      request.in_channels = FormAt(job.sources[part.source]).c;
       request.block = ob;
       request.first_in_block = part.first;
       request.in_blocks = part.last - part.first;
@@ -227,7 +227,7 @@ Status Lowering::LowerArrayJob(const ArrayJob& job) {
       const bool load_once = whole_k && best.k_blocks >= in_blocks;
       View whole;
       if (load_once || !in_memory) {
-        whole = Fetch(job.sources[0], in_box(y0, y1, x0, x1, 0, At(job.sources[0]).form.blocks(n_)), in_tiles);
+        whole = Fetch(job.sources[0], in_box(y0, y1, x0, x1, 0, FormAt(job.sources[0]).blocks(n_)), in_tiles);
       }
       size_t part_index = 0;
       int64_t weight_tile = 0;   // tiles of this spatial tile used so far
@@ -386,8 +386,8 @@ Status Lowering::LowerConv(const passes::FusedStep& group, const ir::Conv& conv)
   job.dil_x = conv.dilations[1];
   job.pad_top = conv.pads[0];
   job.pad_left = conv.pads[1];
-  job.in = At(step.inputs[0]).form;
-  job.out = At(step.output).form;
+  job.in = FormAt(step.inputs[0]);
+  job.out = FormAt(step.output);
   job.output = group.output;
   OCTILE_RETURN_IF_ERROR(FillParameters(graph_, step, conv, job));
   const int64_t in_per_group = job.in.c / conv.group;
@@ -417,14 +417,14 @@ Status Lowering::LowerGemm(const passes::FusedStep& group, const ir::Gemm& gemm)
   ArrayJob job;
   OCTILE_RETURN_IF_ERROR(FillParameters(graph_, step, gemm, job));
   job.output = group.output;
-  job.out = At(step.output).form;
+  job.out = FormAt(step.output);
   const int64_t columns = job.out.c;
   ir::TensorId source = step.inputs[0];
-  job.in = At(source).form;
+  job.in = FormAt(source);
   // A flattened image: the matrix is a kernel that covers it, K being (c, y, x).
   if (const ir::TensorId image = Source(source); image != Root(source)) {
     source = image;
-    job.in = At(source).form;
+    job.in = FormAt(source);
     job.kh = job.in.h;
     job.kw = job.in.w;
   }

@@ -7,11 +7,21 @@
 
 namespace octile::codegen {
 
-Status Lowering::LowerCopies(const std::vector<CopyJob>& jobs, ir::TensorId output, std::optional<int> fill, const ir::Table* table) {
+Status Lowering::LowerCopies(const std::vector<CopyJob>& wanted, ir::TensorId output, std::optional<int> fill, const ir::Table* table) {
+  // An instruction counts to 4095 columns.
+  std::vector<CopyJob> jobs;
+  for (CopyJob job : wanted) {
+    for (int64_t left = job.columns; left > 0; left -= job.columns) {
+      job.columns = std::min<int64_t>(left, 4095);
+      jobs.push_back(job);
+      job.from_x += job.columns * job.from_dx;
+      job.to_x += job.columns * job.to_dx;
+    }
+  }
   PlaceOutput(output);
   const Place& out_place = At(output);
   const bool out_memory = !out_place.buffer;
-  const Form out = out_place.form;
+  const Form out = FormAt(output);
   int64_t widest = 1;
   for (const CopyJob& job : jobs) widest = std::max(widest, std::max((job.columns - 1) * job.to_dx + 1, (job.columns - 1) * job.from_dx + 1));
   // A tile is whole rows of one channel block; an operand in memory passes through a tile buffer.
@@ -23,8 +33,8 @@ Status Lowering::LowerCopies(const std::vector<CopyJob>& jobs, ir::TensorId outp
     for (const CopyJob& job : jobs) {
       if (At(job.from).buffer) continue;
       in_memory = true;
-      const int64_t in_rows = std::min(At(job.from).form.h, (r - 1) * job.from_dy + 1);
-      in_banks = std::max(in_banks, Banks(in_rows * At(job.from).form.w));
+      const int64_t in_rows = std::min(FormAt(job.from).h, (r - 1) * job.from_dy + 1);
+      in_banks = std::max(in_banks, Banks(in_rows * FormAt(job.from).w));
     }
     const int out_banks = out_memory ? Banks(r * out.w) : 0;
     if (ReserveTiles({{&in_tiles, in_memory ? in_banks : 0}, {&out_tiles, out_banks}, {&fill_tiles, fill ? 1 : 0}}, 1)) rows = r;
@@ -43,11 +53,10 @@ Status Lowering::LowerCopies(const std::vector<CopyJob>& jobs, ir::TensorId outp
   View fill_view;
   if (fill) {
     Place constant;
-    constant.form = {n_, 1, 1, false};
     constant.region = kConstantRegion;
     constant.offset = AddConstants(std::vector<uint8_t>(static_cast<size_t>(n_), static_cast<uint8_t>(*fill)));
     const int32_t address = fill_tiles.buffers[0].bank * arch_.bank_depth;
-    Load(constant, {0, 1, 0, 1, 0, 1}, address);
+    Load(constant, {n_, 1, 1, false}, {0, 1, 0, 1, 0, 1}, address);
     fill_view = {address, 0, 0};
   }
   for (int64_t block = 0; block < out.blocks(n_); ++block) {
@@ -63,7 +72,11 @@ Status Lowering::LowerCopies(const std::vector<CopyJob>& jobs, ir::TensorId outp
         elt.out_blk_stride = static_cast<int32_t>(to.blk_stride & 0xffff);
         elt.out_x_step = static_cast<int32_t>(dx);
         std::optional<Observation> observation;
-        if (observe && dy == 1 && dx == 1) observation = Observe(output, block, 1, y, x, elt.mh, elt.mw);
+        if (observe) {
+          observation = Observe(output, block, 1, y, x, elt.mh, elt.mw);
+          observation->y_step = static_cast<int32_t>(dy);
+          observation->x_step = static_cast<int32_t>(dx);
+        }
         Emit(elt, observation);
       };
       if (fill) {
@@ -83,7 +96,7 @@ Status Lowering::LowerCopies(const std::vector<CopyJob>& jobs, ir::TensorId outp
         if (first >= last) continue;
         const int64_t from_block = job.from_b + block - job.to_b;
         const int64_t from_y = job.from_y + first * job.from_dy;
-        const Form& from = At(job.from).form;
+        const Form& from = FormAt(job.from);
         const View in = Fetch(job.from, {from_y, job.from_y + (last - 1) * job.from_dy + 1, 0, from.w, from_block, from_block + 1}, in_tiles);
         isa::Elt elt = proto;
         elt.mh = static_cast<int32_t>(last - first);
@@ -106,8 +119,8 @@ Status Lowering::LowerChannelMap(const std::vector<ir::TensorId>& sources, const
   const ir::TensorInfo& y = Info(output);
   ArrayJob job;
   job.sources = sources;
-  job.in = At(sources[0]).form;
-  job.out = At(output).form;
+  job.in = FormAt(sources[0]);
+  job.out = FormAt(output);
   job.output = output;
   job.weight = [&map](size_t s, int64_t oc, int64_t ic, int64_t, int64_t) {
     return map[static_cast<size_t>(oc)] == std::pair<size_t, int64_t>(s, ic) ? 1 : 0;
@@ -136,14 +149,13 @@ Status Lowering::LowerConcat(const ir::Step& step, const ir::Concat& concat) {
   for (const ir::TensorId id : step.inputs) {
     if (At(id).plain) OCTILE_RETURN_IF_ERROR(Ingest(id));
   }
-  const size_t rank = Info(step.output).shape.size();
-  const bool image = rank == 4;
-  const bool channels = image ? concat.axis == 1 : concat.axis == static_cast<int64_t>(rank) - 1;
+  const bool image = Info(step.output).shape.size() == 4;
+  const bool channels = concat.axis == static_cast<int64_t>(ChannelAxis(step.output));
   if (!channels) {
     std::vector<CopyJob> jobs;
     int64_t at = 0;
     for (const ir::TensorId id : step.inputs) {
-      const Form& form = At(id).form;
+      const Form& form = FormAt(id);
       CopyJob job{.from = id, .to = step.output, .blocks = form.blocks(n_), .rows = form.h, .columns = form.w};
       const bool rows = image && concat.axis == 2;
       (rows ? job.to_y : job.to_x) = at;
@@ -156,7 +168,7 @@ Status Lowering::LowerConcat(const ir::Step& step, const ir::Concat& concat) {
   std::vector<std::pair<size_t, int64_t>> map;
   std::vector<CopyJob> jobs;
   for (size_t s = 0; s < step.inputs.size(); ++s) {
-    const Form& form = At(step.inputs[s]).form;
+    const Form& form = FormAt(step.inputs[s]);
     aligned = aligned && map.size() % static_cast<size_t>(n_) == 0;
     if (!PlacedInWhole(step, s)) jobs.push_back({.from = step.inputs[s], .to = step.output, .to_b = static_cast<int64_t>(map.size()) / n_, .blocks = form.blocks(n_),
                     .rows = form.h, .columns = form.w});
@@ -177,9 +189,10 @@ Status Lowering::LowerSlice(const ir::Step& step, const ir::Slice& slice) {
     return {};
   }
   if (At(source).plain) OCTILE_RETURN_IF_ERROR(Ingest(source));
-  const Form out = At(step.output).form;
+  const Form out = FormAt(step.output);
   const size_t rank = slice.starts.size();
-  const size_t channel_axis = rank == 4 ? 1 : rank - 1;
+  const size_t channel_axis = ChannelAxis(step.output);
+  const size_t column_axis = channel_axis == rank - 1 ? rank - 2 : rank - 1;
   const int64_t c0 = slice.starts[channel_axis];
   const int64_t dc = slice.steps[channel_axis];
   if (dc == 1 && c0 % n_ == 0) {
@@ -190,8 +203,8 @@ Status Lowering::LowerSlice(const ir::Step& step, const ir::Slice& slice) {
       job.from_x = slice.starts[3];
       job.from_dx = slice.steps[3];
     } else if (rank >= 2) {
-      job.from_x = slice.starts[rank - 2];
-      job.from_dx = slice.steps[rank - 2];
+      job.from_x = slice.starts[column_axis];
+      job.from_dx = slice.steps[column_axis];
     }
     return LowerCopies({job}, step.output, std::nullopt);
   }
@@ -203,7 +216,7 @@ Status Lowering::LowerSlice(const ir::Step& step, const ir::Slice& slice) {
 Status Lowering::LowerPad(const ir::Step& step, const ir::Pad& pad) {
   const ir::TensorId source = step.inputs[0];
   if (At(source).plain) OCTILE_RETURN_IF_ERROR(Ingest(source));
-  const Form in = At(source).form;
+  const Form in = FormAt(source);
   CopyJob job{.from = source, .to = step.output, .to_b = pad.before[1] / n_, .to_y = pad.before[2], .to_x = pad.before[3],
               .blocks = in.blocks(n_), .rows = in.h, .columns = in.w};
   return LowerCopies({job}, step.output, pad.value);
@@ -214,7 +227,7 @@ Status Lowering::LowerResize(const passes::FusedStep& group, const ir::ResizeNea
   const ir::Table* table = group.table >= 0 ? &std::get<ir::Table>(graph_.steps[static_cast<size_t>(group.table)].op) : nullptr;
   const ir::TensorId source = step.inputs[0];
   if (At(source).plain) OCTILE_RETURN_IF_ERROR(Ingest(source));
-  const Form in = At(source).form;
+  const Form in = FormAt(source);
   // Pixel (y, x) goes to every (i, j) with rows[i] = y and columns[j] = x: one copy for each position in the repeated pattern.
   const auto fy = static_cast<int64_t>(resize.rows.size()) / in.h;
   const auto fx = static_cast<int64_t>(resize.columns.size()) / in.w;

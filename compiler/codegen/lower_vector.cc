@@ -65,8 +65,8 @@ Status Lowering::LowerWindow(const passes::FusedStep& group) {
   if (At(source).plain) OCTILE_RETURN_IF_ERROR(Ingest(source));
   const ir::TensorInfo& x = Info(source);
   const ir::TensorInfo& y = Info(step.output);
-  const Form in = At(source).form;
-  const Form out = At(step.output).form;
+  const Form in = FormAt(source);
+  const Form out = FormAt(step.output);
   const int64_t blocks = out.blocks(n_);
 
   isa::Win proto;
@@ -304,7 +304,7 @@ Status Lowering::LowerElementwise(const passes::FusedStep& group) {
     return LowerPlainTable(step, *plain);
   }
   const ir::TensorInfo& y = Info(step.output);
-  const Form out = At(step.output).form;
+  const Form out = FormAt(step.output);
   const int64_t blocks = out.blocks(n_);
   isa::Elt proto;
   const bool two = step.inputs.size() == 2;
@@ -347,7 +347,7 @@ Status Lowering::LowerElementwise(const passes::FusedStep& group) {
   };
   std::vector<Operand> operands;
   for (const ir::TensorId id : step.inputs) {
-    operands.push_back({id, At(id).form.pixels() == 1 && out.pixels() != 1, {}});
+    operands.push_back({id, FormAt(id).pixels() == 1 && out.pixels() != 1, {}});
   }
   TileBuffers out_tiles;
   const bool out_memory = !At(group.output).buffer;
@@ -416,7 +416,7 @@ Status Lowering::LowerElementwise(const passes::FusedStep& group) {
 Status Lowering::Ingest(ir::TensorId id) {
   Place& place = At(id);
   const Place source = place;
-  const Form form = place.form;
+  const Form form = FormAt(id);
   place.plain = false;
   place.in_memory = false;
   PlaceOutput(id);

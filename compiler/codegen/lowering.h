@@ -23,7 +23,6 @@ inline constexpr int kScratchRegion = 4;
 
 // Where a tensor is while a segment is lowered.
 struct Place {
-  Form form;
   int vectors_per_pixel = 1;     // 4 for raw accumulators
   std::optional<Buffer> buffer;  // resident in the activation buffer, `first_vector` vectors behind the start of the first bank
   int64_t first_vector = 0;
@@ -116,6 +115,7 @@ class Lowering {
   // plan.cc
   void FindAliases();
   // placement.cc
+  void FindForms();
   void FindParts();
   // Whether input i of a concatenation is written where the output lies.
   bool PlacedInWhole(const ir::Step& concat, size_t input) const;
@@ -160,6 +160,11 @@ class Lowering {
                          ir::TensorId output);
   Status Ingest(ir::TensorId id);
 
+  // How a tensor lies; only for tensors that have a form (HostReason sees to it).
+  const Form& FormAt(ir::TensorId id) const { return *form_[static_cast<size_t>(id)]; }
+  // The axis of a tensor's shape that is its channels.
+  size_t ChannelAxis(ir::TensorId id) const;
+
   // Emission.
   const ir::TensorInfo& Info(ir::TensorId id) const { return graph_.tensor(id); }
   Place& At(ir::TensorId id) { return places_[static_cast<size_t>(Root(id))]; }
@@ -179,7 +184,7 @@ class Lowering {
   View OutputView(ir::TensorId id, const Box& box, TileBuffers& tiles);
   void Store(ir::TensorId id, const Box& box, const View& view);
   void StoreResident(ir::TensorId id);
-  void Load(const Place& place, const Box& box, int32_t address);
+  void Load(const Place& place, const Form& form, const Box& box, int32_t address);
 
   int64_t AddConstants(const std::vector<uint8_t>& bytes);
   // Loads `count` parameter entries of equal size and returns the first index.
@@ -197,6 +202,8 @@ class Lowering {
   std::vector<Item> items_;
   std::vector<Place> places_;          // by tensor, in the current segment
   std::vector<Place> home_;            // by tensor: places_ at the start of every segment
+  std::vector<std::optional<Form>> form_;  // by tensor; nullopt: none
+  std::vector<bool> planar_;           // by tensor: rank 3 [1, C, L] held as C channels of a row of L pixels, as the image it came from
   std::vector<ir::TensorId> root_;     // by tensor
   std::vector<int32_t> producers_;     // by tensor
   std::vector<bool> lazy_;             // by step

@@ -8,18 +8,68 @@
 #include "lowering.h"
 
 namespace octile::codegen {
-namespace {
 
-// The axis of the channels in the layout's sense.
-size_t ChannelAxis(size_t rank) { return rank == 4 ? 1 : rank - 1; }
+size_t Lowering::ChannelAxis(ir::TensorId id) const {
+  const size_t rank = Info(id).shape.size();
+  return rank == 4 || planar_[static_cast<size_t>(id)] ? 1 : rank - 1;
+}
 
-}  // namespace
+// A tensor [1, C, L] is a matrix of C rows, L being its channels, unless it is a flattened image (detection heads): then it stays what the
+// image is, C channels, and flattening moves nothing. That holds along concatenations, slices and tables, up to a reader that wants a matrix.
+void Lowering::FindForms() {
+  const size_t count = graph_.tensors.size();
+  form_.resize(count);
+  for (size_t t = 0; t < count; ++t) form_[t] = FormOf(graph_.tensors[t].shape);
+  planar_.assign(count, false);
+  const auto is_planar = [&](ir::TensorId id) { return planar_[static_cast<size_t>(id)]; };
+  const auto flat = [&](ir::TensorId id) {
+    const Shape& shape = Info(id).shape;
+    return shape.size() == 3 && shape[0] == 1 && Info(id).is_code();
+  };
+  const auto flattens = [&](const ir::Step& step) {
+    const Shape& from = Info(step.inputs[0]).shape;
+    return std::holds_alternative<ir::Reshape>(step.op) && step.device_capable() && flat(step.output) && from.size() == 4 && from[0] == 1 &&
+           from[1] == Info(step.output).shape[1];
+  };
+  const auto keeps = [&](const ir::Step& step) {
+    const auto* concat = std::get_if<ir::Concat>(&step.op);
+    return step.device_capable() && flat(step.output) &&
+           ((concat != nullptr && concat->axis >= 1) || std::holds_alternative<ir::Slice>(step.op) || std::holds_alternative<ir::Table>(step.op));
+  };
+  const auto all_planar = [&](const ir::Step& step) { return std::all_of(step.inputs.begin(), step.inputs.end(), is_planar); };
+  for (const ir::Step& step : graph_.steps) {
+    if (flattens(step) || (keeps(step) && all_planar(step))) planar_[static_cast<size_t>(step.output)] = true;
+  }
+  // Takes back what a reader or a sibling does not share.
+  for (bool changed = true; changed;) {
+    changed = false;
+    for (const ir::Step& step : graph_.steps) {
+      const bool output = is_planar(step.output);
+      if (output && keeps(step) && !all_planar(step)) {
+        planar_[static_cast<size_t>(step.output)] = false;
+        changed = true;
+        continue;
+      }
+      const bool reads_any = !step.device_capable() || std::holds_alternative<ir::Reshape>(step.op) || std::holds_alternative<ir::Transpose>(step.op) ||
+                             std::holds_alternative<ir::Dequantize>(step.op);
+      if (reads_any || output) continue;
+      for (const ir::TensorId input : step.inputs) {
+        changed = changed || is_planar(input);
+        planar_[static_cast<size_t>(input)] = false;
+      }
+    }
+  }
+  for (size_t t = 0; t < count; ++t) {
+    const Shape& shape = graph_.tensors[t].shape;
+    if (planar_[t]) form_[t] = Form{shape[1], 1, shape[2], false};
+  }
+}
 
 bool Lowering::PlacedInWhole(const ir::Step& concat, size_t input) const {
   const auto whole = static_cast<size_t>(Root(concat.output));
   const auto part = static_cast<size_t>(Root(concat.inputs[input]));
   int64_t channels = 0;
-  for (size_t i = 0; i < input; ++i) channels += FormOf(Info(concat.inputs[i]).shape)->c;
+  for (size_t i = 0; i < input; ++i) channels += FormAt(concat.inputs[i]).c;
   return part != whole && owner_[part] == owner_[whole] && channels % n_ == 0 &&
          first_block_[part] - first_block_[whole] == channels / n_;
 }
@@ -42,14 +92,14 @@ void Lowering::FindParts() {
       if (std::holds_alternative<ir::Reshape>(step.op)) continue;
       made.insert(Root(group.output));
       const Shape& shape = Info(step.output).shape;
-      const std::optional<Form> out = FormOf(shape);
+      const std::optional<Form>& out = form_[static_cast<size_t>(step.output)];
       if (!out) continue;
-      const size_t axis = ChannelAxis(shape.size());
+      const size_t axis = ChannelAxis(step.output);
       if (const auto* slice = std::get_if<ir::Slice>(&step.op)) {
         const ir::TensorId source = Root(step.inputs[0]);
         const Shape& whole = Info(step.inputs[0]).shape;
         bool view = made.contains(source) && !needs_memory_[index(step.output)] && Source(step.inputs[0]) == source &&
-                    FormOf(Info(source).shape) == FormOf(whole);
+                    form_[static_cast<size_t>(source)] == form_[static_cast<size_t>(step.inputs[0])];
         for (size_t a = 0; a < shape.size(); ++a) {
           view = view && slice->steps[a] == 1 && (a == axis ? slice->starts[a] % n_ == 0 : slice->starts[a] == 0 && shape[a] == whole[a]);
         }
@@ -69,7 +119,7 @@ void Lowering::FindParts() {
       bool aligned = true;
       for (const ir::TensorId input : step.inputs) {
         aligned = aligned && channels % n_ == 0;
-        const Form form = *FormOf(Info(input).shape);
+        const Form& form = FormAt(input);
         begin.push_back(channels / n_);
         channels += form.c;
         end.push_back((channels + n_ - 1) / n_);
@@ -79,7 +129,7 @@ void Lowering::FindParts() {
         const ir::TensorId input = Root(step.inputs[i]);
         const ir::TensorId top = owner_[index(input)];
         if (top == whole || !made.contains(top) || needs_memory_[index(top)] || needs_memory_[index(input)]) continue;
-        const std::optional<Form> form = FormOf(Info(top).shape);
+        const std::optional<Form>& form = form_[static_cast<size_t>(top)];
         if (!form || form->h != out->h || form->w != out->w || form->channels_last != out->channels_last) continue;
         const int64_t at = begin[i] - first_block_[index(input)];  // of the top in the whole
         const int64_t top_end = at + form->blocks(n_);
@@ -144,7 +194,7 @@ void Lowering::PlaceOutput(ir::TensorId id, int vectors_per_pixel) {
   if (const ir::TensorId owner = owner_[t]; owner != root) {
     Place& whole = places_[static_cast<size_t>(owner)];
     PlaceOutput(owner);
-    const int64_t first = first_block_[t] * place.form.pixels();
+    const int64_t first = first_block_[t] * FormAt(root).pixels();
     if (whole.buffer) {
       place.buffer = whole.buffer;
       place.holder = owner;
@@ -159,7 +209,7 @@ void Lowering::PlaceOutput(ir::TensorId id, int vectors_per_pixel) {
   } else {
     used_until = last_part_use_[t];
   }
-  const int banks = Banks(place.form.vectors(n_) * vectors_per_pixel);
+  const int banks = Banks(FormAt(root).vectors(n_) * vectors_per_pixel);
   if (used_until >= 0 && vectors_per_pixel == 1 && !place.buffer && banks_.free_banks() - banks >= reserve_) {
     if (std::optional<Buffer> buffer = banks_.Allocate(banks)) {
       place.buffer = buffer;
@@ -172,7 +222,7 @@ void Lowering::PlaceOutput(ir::TensorId id, int vectors_per_pixel) {
     place.in_memory = true;
     place.region = kScratchRegion;
     place.offset = scratch_bytes_;
-    scratch_bytes_ += (place.form.vectors(n_) * n_ * vectors_per_pixel + 255) / 256 * 256;
+    scratch_bytes_ += (FormAt(root).vectors(n_) * n_ * vectors_per_pixel + 255) / 256 * 256;
   }
 }
 
@@ -190,7 +240,7 @@ void Lowering::PlaceView(ir::TensorId id, ir::TensorId source) {
   const auto t = static_cast<size_t>(Root(id));
   const Place& from = At(source);
   Place& place = places_[t];
-  const int64_t first = (first_block_[t] - first_block_[static_cast<size_t>(Root(source))]) * place.form.pixels();
+  const int64_t first = (first_block_[t] - first_block_[static_cast<size_t>(Root(source))]) * FormAt(Root(id)).pixels();
   place.buffer = from.buffer;
   place.holder = from.holder;
   place.first_vector = from.first_vector + first;

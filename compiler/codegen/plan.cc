@@ -74,10 +74,15 @@ void Lowering::FindAliases() {
     const int maker = producers_[static_cast<size_t>(step.inputs[0])];
     if (Info(step.inputs[0]).is_constant() || !Info(step.output).is_code()) continue;
     if (maker >= 0 && IsLazy(maker)) continue;
-    const std::optional<Form> in = FormOf(Info(step.inputs[0]).shape);
-    const std::optional<Form> out = FormOf(Info(step.output).shape);
+    const std::optional<Form>& in = form_[static_cast<size_t>(step.inputs[0])];
+    const std::optional<Form>& out = form_[static_cast<size_t>(step.output)];
     if (!in) continue;
     // The same image: one place. A graph output needs a place of its own name only for its descriptor, which is made from the root's.
+    const bool planar = planar_[static_cast<size_t>(step.inputs[0])] || planar_[static_cast<size_t>(step.output)];
+    if (planar && in->c == out->c && in->pixels() == out->pixels()) {
+      root_[static_cast<size_t>(step.output)] = Root(step.inputs[0]);
+      continue;
+    }
     if (out && *in == *out && (in->pixels() == 1 || Info(step.inputs[0]).shape.size() == Info(step.output).shape.size())) {
       root_[static_cast<size_t>(step.output)] = Root(step.inputs[0]);
       lazy_[i] = false;
@@ -101,13 +106,13 @@ std::optional<std::string> Lowering::HostReason(const passes::FusedStep& group) 
   for (const ir::TensorId input : GroupInputs(group)) {
     const ir::TensorInfo& info = Info(input);
     if (info.is_constant()) continue;
-    const std::optional<Form> form = FormOf(info.shape);
+    const std::optional<Form>& form = form_[static_cast<size_t>(input)];
     if (!form && Source(input) == Root(input)) return "batch above 1 or rank above 4";
     if (form && (form->h > kMostPixels || form->w > kMostPixels)) return "image above 32767 rows or columns";
     if (!info.is_code()) return "not 8-bit codes";
   }
   const ir::TensorInfo& output = Info(step.output);
-  const std::optional<Form> out = FormOf(output.shape);
+  const std::optional<Form>& out = form_[static_cast<size_t>(step.output)];
   if (!out && !std::holds_alternative<ir::Reshape>(step.op)) return "batch above 1 or rank above 4";
   const Shape& in_shape = Info(step.inputs[0]).shape;
   if (group.residual >= 0) {
@@ -127,7 +132,7 @@ std::optional<std::string> Lowering::HostReason(const passes::FusedStep& group) 
     return std::nullopt;
   }
   if (std::holds_alternative<ir::GlobalAveragePool>(step.op)) {
-    const std::optional<Form> in = FormOf(in_shape);
+    const std::optional<Form>& in = form_[static_cast<size_t>(step.inputs[0])];
     if (in_shape.size() != 4 || in->h > 63 || in->w > 63) return "global average over more than 63 rows or columns";
     return std::nullopt;
   }
@@ -146,7 +151,8 @@ std::optional<std::string> Lowering::HostReason(const passes::FusedStep& group) 
     }
     if (Root(step.inputs[0]) == Root(step.inputs[1])) return "both operands are one tensor";
     for (const ir::TensorId input : step.inputs) {
-      const std::optional<Form> form = FormOf(PadRank(Info(input).shape, output.shape.size()));
+      std::optional<Form> form = form_[static_cast<size_t>(input)];
+      if (Info(input).is_constant()) form = FormOf(PadRank(Info(input).shape, output.shape.size()));
       if (!form || form->channels_last != out->channels_last || form->c != out->c ||
           (form->pixels() != 1 && (form->h != out->h || form->w != out->w))) {
         return "this broadcast";
@@ -158,7 +164,7 @@ std::optional<std::string> Lowering::HostReason(const passes::FusedStep& group) 
   if (const auto* concat = std::get_if<ir::Concat>(&step.op)) {
     const auto rank = static_cast<int64_t>(output.shape.size());
     const bool axis_fits = rank == 4 ? concat->axis >= 1 : rank == 2 || (rank == 3 && concat->axis >= 1 && output.shape[0] == 1);
-    if (!axis_fits || !movable(*out)) return "concatenation along this axis";
+    if (!axis_fits) return "concatenation along this axis";
     for (const ir::TensorId input : step.inputs) {
       if (Info(input).is_constant()) return "concatenation with a constant";
     }
@@ -167,7 +173,7 @@ std::optional<std::string> Lowering::HostReason(const passes::FusedStep& group) 
   if (const auto* slice = std::get_if<ir::Slice>(&step.op)) {
     const size_t rank = slice->starts.size();
     if (rank < 2 || rank > 4) return "slice of this rank";
-    const size_t channel_axis = rank == 4 ? 1 : rank - 1;
+    const size_t channel_axis = ChannelAxis(step.output);
     const bool whole_blocks = slice->steps[channel_axis] == 1 && slice->starts[channel_axis] % n_ == 0;
     for (size_t axis = 0; axis < rank; ++axis) {
       if (axis == channel_axis) {
@@ -177,10 +183,9 @@ std::optional<std::string> Lowering::HostReason(const passes::FusedStep& group) 
       const bool whole = slice->starts[axis] == 0 && slice->steps[axis] == 1 && output.shape[axis] == in_shape[axis];
       if (!whole && !whole_blocks) return "slice of channels inside a block and of pixels at once";
       if (slice->steps[axis] < 1 || slice->steps[axis] > 15) return "slice with a step outside 1..15";
-      const bool outer = rank == 4 ? axis == 0 : axis + 2 < rank;
+      const bool outer = rank == 2 ? false : axis == 0;
       if (!whole && outer) return "slice of the outermost dimension";
     }
-    if (!movable(*out) || !movable(*FormOf(in_shape))) return "slice of rows above 4095 pixels";
     return std::nullopt;
   }
   if (const auto* pad = std::get_if<ir::Pad>(&step.op)) {
@@ -191,7 +196,7 @@ std::optional<std::string> Lowering::HostReason(const passes::FusedStep& group) 
     return std::nullopt;
   }
   if (const auto* resize = std::get_if<ir::ResizeNearest>(&step.op)) {
-    const std::optional<Form> in = FormOf(in_shape);
+    const std::optional<Form>& in = form_[static_cast<size_t>(step.inputs[0])];
     const auto regular = [](const std::vector<int64_t>& index, int64_t size) {
       const auto count = static_cast<int64_t>(index.size());
       if (count % size != 0 || count / size > 15) return false;
@@ -213,6 +218,7 @@ std::optional<std::string> Lowering::HostReason(const passes::FusedStep& group) 
 }
 
 Status Lowering::MakePlan() {
+  FindForms();
   FindAliases();
   groups_ = passes::FuseSteps(graph_);
   for (const passes::FusedStep& group : groups_) host_reason_.push_back(HostReason(group));
@@ -292,20 +298,19 @@ Status Lowering::AssignMemory() {
     const auto id = static_cast<ir::TensorId>(t);
     Place& place = home_[t];
     const ir::TensorInfo& info = Info(id);
-    const std::optional<Form> form = FormOf(info.shape);
-    if (form) place.form = *form;
     if (Root(id) != id || info.is_constant() || !needs_memory_[t]) continue;
     const bool from_device = made_on_device[t];
     if (!from_device && !device_reads[t]) continue;  // never leaves the host
     place.in_memory = true;
+    const Form& form = FormAt(id);
     place.vectors_per_pixel = info.dtype == DType::kS32 ? 4 : 1;
-    int64_t bytes = place.form.vectors(n_) * n_ * place.vectors_per_pixel;
+    int64_t bytes = form.vectors(n_) * n_ * place.vectors_per_pixel;
     if (!from_device) {
       place.region = kInputRegion;
       const int maker = producers_[t];
       // What the user or the edge hands over is plain NCHW; a host step inside the network writes the blocked layout.
       const bool edge = maker < 0 || std::holds_alternative<ir::Quantize>(graph_.steps[static_cast<size_t>(maker)].op);
-      place.plain = edge && !place.form.channels_last && place.form.pixels() > 1 && place.form.w <= 4095;  // PACK's columns
+      place.plain = edge && !form.channels_last && form.pixels() > 1 && form.w <= 4095;  // PACK's columns
       if (place.plain) bytes = info.size() + 2 * n_;  // whole beats are read around the last byte
       place.offset = input_bytes_;
       input_bytes_ = AlignUp(input_bytes_ + bytes);
@@ -323,8 +328,8 @@ void Lowering::PlaceConstant(ir::TensorId id, const Shape& like) {
   Place& place = At(id);
   if (place.in_memory) return;
   const ir::TensorInfo& info = Info(id);
-  place.form = *FormOf(PadRank(info.shape, like.size()));
-  const Form& form = place.form;
+  form_[static_cast<size_t>(id)] = FormOf(PadRank(info.shape, like.size()));
+  const Form& form = FormAt(id);
   std::vector<uint8_t> bytes(static_cast<size_t>(form.vectors(n_) * n_), 0);
   for (int64_t c = 0; c < form.c; ++c) {
     for (int64_t y = 0; y < form.h; ++y) {
@@ -465,7 +470,8 @@ TensorDescriptor Lowering::Describe(ir::TensorId id) const {
   d.layout = place.plain ? Layout::kPlain : Layout::kBlocked;
   d.graph_tensor = id;
   const int64_t element = place.vectors_per_pixel;  // bytes of an element
-  const Form& form = place.form;
+  const bool lazy = Source(id) != Root(id);
+  const Form& form = FormAt(lazy ? Source(id) : id);
   if (form.channels_last) {
     // Pixels are the outermost dimension of the tensor.
     d.images = form.w;

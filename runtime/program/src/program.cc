@@ -118,7 +118,7 @@ Status CheckObservation(const Program& p, const Observation& o) {
   if (o.instruction < 0 || static_cast<size_t>(o.instruction) >= p.instructions.size())
     return Bad(fmt::format("instruction {} does not exist", o.instruction));
   if (o.step < 0 || o.tensor < -1 || o.image < 0 || o.block < 0 || o.blocks < 1 || o.y0 < 0 ||
-      o.x0 < 0 || o.rows < 1 || o.columns < 1 || o.channels < 0)
+      o.x0 < 0 || o.rows < 1 || o.columns < 1 || o.channels < 0 || o.y_step < 1 || o.x_step < 1)
     return Bad("a count or index is negative or zero");
   return {};
 }
@@ -218,6 +218,9 @@ void ToProto(const Program& p, proto::Program* m) {
     o->set_columns(v.columns);
     o->set_channels(v.channels);
     o->set_raw(v.raw);
+    o->set_planar(v.planar);
+    o->set_y_step(v.y_step);
+    o->set_x_step(v.x_step);
   }
   m->set_estimated_cycles(p.estimated_cycles);
   m->set_graph(p.graph.data(), p.graph.size());
@@ -336,7 +339,10 @@ Expected<Program> FromProto(const proto::Program& m) {
                               .rows = o.rows(),
                               .columns = o.columns(),
                               .channels = o.channels(),
-                              .raw = o.raw()});
+                              .raw = o.raw(),
+                              .planar = o.planar(),
+                              .y_step = o.y_step(),
+                              .x_step = o.x_step()});
   p.estimated_cycles = m.estimated_cycles();
   p.graph = BytesOf(m.graph());
   OCTILE_RETURN_IF_ERROR(ValidateProgram(p));

@@ -15,7 +15,11 @@ namespace {
 struct ImageForm {
   int64_t c = 1, h = 1, w = 1;
   bool channels_last = false;
-  explicit ImageForm(const Shape& shape) {
+  ImageForm(const Shape& shape, bool planar) {
+    if (planar) {
+      c = shape[1], w = shape[2];
+      return;
+    }
     if (shape.size() == 4) {
       c = shape[1], h = shape[2], w = shape[3];
       return;
@@ -83,7 +87,29 @@ class DeviceRun {
     for (const TensorDescriptor& d : program.tensors) descriptors_[d.name] = &d;
   }
 
+  // A program from a file may promise observations that its graph does not have.
+  Status CheckObservations() const {
+    for (size_t i = 0; i < program_.observations.size(); ++i) {
+      const Observation& o = program_.observations[i];
+      bool inside = o.step >= 0 && static_cast<size_t>(o.step) < graph_.steps.size();
+      if (inside) {
+        const Shape& shape = graph_.tensor(graph_.steps[static_cast<size_t>(o.step)].output).shape;
+        inside = o.planar ? shape.size() == 3 && shape[0] == 1 : shape.size() != 4 || shape[0] == 1;
+        if (inside) {
+          const ImageForm form(shape, o.planar);
+          inside = int64_t{o.block} * n_ + o.channels <= form.c && int64_t{o.blocks} * n_ >= o.channels &&
+                   o.y0 + (int64_t{o.rows} - 1) * o.y_step < form.h && o.x0 + (int64_t{o.columns} - 1) * o.x_step < form.w;
+        }
+      }
+      if (!inside) {
+        return Fail(ErrorCode::kProgram, fmt::format("observation {} lies outside the step's tensor: the program file is damaged; compile the model again", i));
+      }
+    }
+    return {};
+  }
+
   Status Open(const std::string& name) {
+    OCTILE_RETURN_IF_ERROR(CheckObservations());
     // A model without work for the device (all of it on the host, or outputs that are inputs) has no job to run.
     if (std::none_of(program_.plan.begin(), program_.plan.end(), [](const PlanItem& item) { return item.kind == PlanKind::kDevice; })) return {};
     const size_t mark = name.find('?');
@@ -335,7 +361,7 @@ class DeviceRun {
     for (const Observation& o : program_.observations) {
       if (o.instruction < item.first || o.instruction >= item.first + item.count) continue;
       const Tensor& reference = expected.steps[static_cast<size_t>(o.step)];
-      const ImageForm form(reference.shape);
+      const ImageForm form(reference.shape, o.planar);
       const auto it = results.find(static_cast<uint32_t>(o.instruction));
       const size_t vectors = static_cast<size_t>(o.blocks) * static_cast<size_t>(o.rows) * static_cast<size_t>(o.columns) * (o.raw ? 4 : 1);
       if (it == results.end() || it->second->addresses.size() != vectors) {
@@ -350,7 +376,7 @@ class DeviceRun {
         for (int64_t y = 0; y < o.rows; ++y) {
           for (int64_t x = 0; x < o.columns; ++x, data += pixel) {
             for (int64_t lane = 0; lane < lanes; ++lane) {
-              const int64_t flat = form.Flat((o.block + block) * n_ + lane, o.y0 + y, o.x0 + x);
+              const int64_t flat = form.Flat((o.block + block) * n_ + lane, o.y0 + y * o.y_step, o.x0 + x * o.x_step);
               if (o.raw) {
                 int32_t value = 0;
                 std::copy_n(data + lane * 4, 4, reinterpret_cast<uint8_t*>(&value));

@@ -134,6 +134,8 @@ struct Observation {
   int32_t rows = 1, columns = 1;
   int32_t channels = 0;  // valid lanes over all blocks; the others hold anything
   bool raw = false;
+  bool planar = false;  // a tensor [1, C, L] of C channels (else its last axis is the channels)
+  int32_t y_step = 1, x_step = 1;  // rows and columns of the tensor from one vector to the next
 
   bool operator==(const Observation&) const = default;
 };
