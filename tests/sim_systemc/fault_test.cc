@@ -253,7 +253,20 @@ TEST(Faults, ClaimOfVectorUnit) {
     w.mw = 4;
     w.in_w = 6;
     w.out_bank = 1;
-    w.out_addr = 2046;  // the third output: last tap in cycle 8 of the read phase
+    w.out_addr = 2046;
+    // By columns of one vector: the third output follows column 4.
+    ExpectFault(m.Run(Program(w)), Fault::kClaim, 0, 108 + 5 + 1, 2048);
+  }
+  {
+    Machine m;
+    isa::Win w;
+    w.mode = isa::WinMode::kMax;
+    w.kw = 3;
+    w.dil_x = 2;
+    w.mw = 4;
+    w.in_w = 8;
+    w.out_bank = 1;
+    w.out_addr = 2046;  // tap by tap; the third output: last tap in cycle 8 of the read phase
     ExpectFault(m.Run(Program(w)), Fault::kClaim, 0, 108 + 8 + 1, 2048);
   }
   isa::Pack p;

@@ -217,6 +217,7 @@ TEST(Timing, WindowAndPackLengths) {
   w.blocks = 2;
   w.kh = 3;
   w.kw = 2;
+  w.dil_x = 2;  // hence tap by tap
   w.in_h = w.in_w = 8;
   w.in_oy_step = w.in_ky_step = 8;
   w.in_blk_stride = 64;

@@ -314,7 +314,10 @@ void Core::Read(Queue& queue) {
       done = DoneMma(op, work);
       return trap;
     }
-    MaybeTrap operator()(const isa::Win& op) { return ReadWin(m, op, work); }
+    MaybeTrap operator()(const isa::Win& op) {
+      if (auto trap = CheckColumns(m, op)) return trap;
+      return ReadWin(m, op, work);
+    }
     MaybeTrap operator()(const isa::Elt& op) { return ReadElt(m, op, work); }
     MaybeTrap operator()(const isa::Pack& op) { return ReadPack(m, op, work); }
   };

@@ -32,7 +32,9 @@ bool CanReadMma(const Machine& m);
 MaybeTrap ReadMma(Machine& m, const isa::Mma& op, Work& work);
 bool DoneMma(const isa::Mma& op, const Work& work);
 
-// Vector unit (win.cc, elt.cc, pack.cc).
+// Vector unit (win.cc, columns.cc, elt.cc, pack.cc). CheckColumns finds the first access outside a
+// claim when WIN works by columns; in the other order of WIN ReadWin itself does.
+MaybeTrap CheckColumns(const Machine& m, const isa::Win& op);
 MaybeTrap ReadWin(Machine& m, const isa::Win& op, Work& work);
 MaybeTrap ReadElt(Machine& m, const isa::Elt& op, Work& work);
 MaybeTrap ReadPack(Machine& m, const isa::Pack& op, Work& work);

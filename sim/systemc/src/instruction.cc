@@ -201,29 +201,16 @@ void NoteVec(Inst* i, uint64_t cycle, uint32_t address) {
   i->violation_address = address;
 }
 
-void PrepareWin(const isa::Win& w, const CoreConfig& c, Inst* i) {
-  const uint64_t taps = uint64_t(w.kh) * w.kw;
-  i->read_cycles = uint64_t(w.blocks) * w.mh * w.mw * taps;
-  i->drain_cycles = 28;
-  bool ok = true;
-  if (w.mode != isa::WinMode::kMax &&
-      static_cast<uint32_t>(w.pset + (w.pset_shared ? 0 : w.blocks - 1)) >= c.psets)
-    ok = false;
-  if (w.mode == isa::WinMode::kDepthwise && w.wrow + w.blocks * ((taps + 3) / 4) > c.wrows)
-    ok = false;
-  ok &= WrapOk(w.in_wrap, {w.in_row0, w.in_oy_step, w.in_ky_step});
-  ok &= WrapOk(w.out_wrap, {w.out_row0, w.out_row_step});
-  ok &= AddClaim(i, c, kVecA, w.in_bank, w.in_banks);
-  ok &= AddClaim(i, c, kVecOut, w.out_bank, w.out_banks);
-  i->operand_fault = !ok;
-  if (!ok) return;
+// A read outranks an output of the same cycle.
+void NoteVecRead(Inst* i, uint64_t cycle, uint32_t address) {
+  if (i->violation && i->violation_at < cycle) return;
+  i->violation = true;
+  i->violation_at = cycle;
+  i->violation_address = address;
+}
 
-  const Range in = Banks(c, w.in_bank, w.in_banks);
-  const Range out = Banks(c, w.out_bank, w.out_banks);
-  const auto out_rows = RowPointers(w.out_row0, w.out_row_step, w.out_wrap, w.mh);
-  if (WindowInside(w, c, in) &&
-      RowsInside(w.out_addr, out_rows, w.blocks, w.out_blk_stride, w.mw, out))
-    return;
+void FirstBadTap(const isa::Win& w, Range in, Range out, const std::vector<uint32_t>& out_rows,
+                 Inst* i) {
   uint64_t cycle = 0;
   for (int b = 0; b < w.blocks; ++b) {
     uint32_t oy_pointer = w.in_row0;
@@ -246,6 +233,114 @@ void PrepareWin(const isa::Win& w, const CoreConfig& c, Inst* i) {
       oy_pointer = Advance(oy_pointer, w.in_oy_step, w.in_wrap);
     }
   }
+}
+
+// The accesses of one group of rows, whose first column begins in cycle `start`.
+struct ColumnGroup {
+  int block, oy, rows_out, before;
+  uint64_t start;
+  uint32_t in_row;  // row pointer of its first input row
+};
+
+void NoteColumns(const isa::Win& w, const ColumnShape& s, const ColumnGroup& g, Range in, Range out,
+                 const std::vector<uint32_t>& out_rows, Inst* i) {
+  const int rows_in = s.RowsIn(g.rows_out);
+  const auto rows = RowPointers(static_cast<int>(g.in_row), w.in_ky_step, w.in_wrap, rows_in);
+  const int64_t iy = int64_t{w.iy0} + int64_t{g.oy} * s.stride_y;
+  const int64_t in_base = int64_t{w.in_addr} + int64_t{g.block} * w.in_blk_stride;
+  const int64_t out_base = int64_t{w.out_addr} + int64_t{g.block} * w.out_blk_stride;
+  uint64_t start = g.start;
+  int before = g.before;
+  for (int c = 0; c < s.Columns(); ++c) {
+    if (i->violation && i->violation_at < start) return;
+    const int64_t ix = int64_t{w.ix0} + c;
+    for (int r = 0; r < rows_in && ix >= 0 && ix < w.in_w; ++r) {
+      if (iy + r < 0 || iy + r >= w.in_h) continue;
+      const uint32_t a = BufferAddress(in_base + rows[r] + ix);
+      if (in.Holds(a)) continue;
+      NoteVecRead(i, start + r, a);
+      break;
+    }
+    start += s.Column(g.rows_out, before);
+    before = s.Completes(c) ? g.rows_out : 0;
+    const int ox = (c - s.kw + 1) / s.stride_x;
+    for (int j = 0; j < before; ++j) {
+      const uint32_t a = BufferAddress(out_base + out_rows[g.oy + j] + ox);
+      if (out.Holds(a)) continue;
+      NoteVec(i, start + int64_t{j + 1} * s.cycles - 1, a);
+      break;
+    }
+  }
+}
+
+void FirstBadColumn(const isa::Win& w, Range in, Range out, const std::vector<uint32_t>& out_rows,
+                    Inst* i) {
+  const ColumnShape s(w);
+  const Span columns = InsideColumns(w.ix0, w.mw, w.stride_x, w.kw, w.dil_x, w.in_w);
+  const uint32_t run =
+      columns.first > columns.last ? 0 : static_cast<uint32_t>(columns.last - columns.first + 1);
+  // Groups without a violation are passed over as a whole.
+  const auto clean = [&](const ColumnGroup& g) {
+    uint32_t p = g.in_row;
+    for (int r = 0; r < s.RowsIn(g.rows_out); ++r) {
+      const int64_t iy = int64_t{w.iy0} + int64_t{g.oy} * s.stride_y + r;
+      if (run > 0 && iy >= 0 && iy < w.in_h &&
+          !in.HoldsRun(BufferAddress(int64_t{w.in_addr} + p + int64_t{g.block} * w.in_blk_stride +
+                                     columns.first),
+                       run))
+        return false;
+      p = Advance(p, w.in_ky_step, w.in_wrap);
+    }
+    for (int j = 0; j < g.rows_out; ++j)
+      if (!out.HoldsRun(BufferAddress(int64_t{w.out_addr} + out_rows[g.oy + j] +
+                                      int64_t{g.block} * w.out_blk_stride),
+                        w.mw))
+        return false;
+    return true;
+  };
+  ColumnGroup g{};
+  for (g.block = 0; g.block < w.blocks; ++g.block) {
+    g.in_row = w.in_row0;
+    for (int k = 0; k < s.Groups(); ++k) {
+      g.oy = k * s.full;
+      g.rows_out = s.RowsOut(k);
+      // The results of the last column before may be noted already; reads of this group come in
+      // the same cycles.
+      if (i->violation && i->violation_at < g.start) return;
+      if (i->violation || !clean(g)) NoteColumns(w, s, g, in, out, out_rows, i);
+      g.start += s.Group(g.rows_out, g.before);
+      g.before = g.rows_out;
+      for (int j = 0; j < g.rows_out; ++j) g.in_row = Advance(g.in_row, w.in_oy_step, w.in_wrap);
+    }
+  }
+}
+
+void PrepareWin(const isa::Win& w, const CoreConfig& c, Inst* i) {
+  const uint64_t taps = uint64_t(w.kh) * w.kw;
+  const bool by_columns = ColumnShape::Applies(w);
+  i->read_cycles =
+      by_columns ? ColumnShape(w).Cycles(w.blocks) : uint64_t(w.blocks) * w.mh * w.mw * taps;
+  i->drain_cycles = 28;
+  bool ok = true;
+  if (w.mode != isa::WinMode::kMax &&
+      static_cast<uint32_t>(w.pset + (w.pset_shared ? 0 : w.blocks - 1)) >= c.psets)
+    ok = false;
+  if (w.mode == isa::WinMode::kDepthwise && w.wrow + w.blocks * ((taps + 3) / 4) > c.wrows)
+    ok = false;
+  ok &= WrapOk(w.in_wrap, {w.in_row0, w.in_oy_step, w.in_ky_step});
+  ok &= WrapOk(w.out_wrap, {w.out_row0, w.out_row_step});
+  ok &= AddClaim(i, c, kVecA, w.in_bank, w.in_banks);
+  ok &= AddClaim(i, c, kVecOut, w.out_bank, w.out_banks);
+  i->operand_fault = !ok;
+  if (!ok) return;
+
+  const Range in = Banks(c, w.in_bank, w.in_banks);
+  const Range out = Banks(c, w.out_bank, w.out_banks);
+  const auto out_rows = RowPointers(w.out_row0, w.out_row_step, w.out_wrap, w.mh);
+  if (WindowInside(w, c, in) &&
+      RowsInside(w.out_addr, out_rows, w.blocks, w.out_blk_stride, w.mw, out))
+    return;
+  by_columns ? FirstBadColumn(w, in, out, out_rows, i) : FirstBadTap(w, in, out, out_rows, i);
 }
 
 void PrepareElt(const isa::Elt& e, const CoreConfig& c, Inst* i) {
@@ -447,6 +542,30 @@ void CheckInput(const CoreConfig& c, uint64_t tile, Inst* i) {
   i->violation_at = tile;
   i->violation_vector = bad->vector;
   i->violation_address = bad->address;
+}
+
+bool ColumnShape::Applies(const isa::Win& w) {
+  if (w.kh > 5 || w.kw > 5 || w.kh * w.kw == 1) return false;
+  if (w.stride_y > 2 || w.stride_y > w.kh || w.stride_x > w.kw) return false;
+  if ((w.dil_y != 1 && w.kh != 1) || (w.dil_x != 1 && w.kw != 1)) return false;
+  // Row by row down a column gives the rows of the next output row too.
+  const auto row = static_cast<uint32_t>(w.in_ky_step);
+  return static_cast<uint32_t>(w.in_oy_step) ==
+         (w.stride_y == 1 ? row : Advance(row, row, w.in_wrap));
+}
+
+uint64_t ColumnShape::Cycles(int blocks) const {
+  // Of a block: full groups, then the smaller one, if any. Each begins with the results of the one
+  // before.
+  const int whole = mh / full;
+  const int rest = mh % full;
+  const int first = whole > 0 ? full : rest;
+  const int last = rest > 0 ? rest : full;
+  int64_t inner = 0;  // groups of a block behind its first
+  if (whole > 1) inner += int64_t{whole - 1} * Group(full, full);
+  if (whole > 0 && rest > 0) inner += Group(rest, full);
+  return static_cast<uint64_t>(Group(first, 0) + int64_t{blocks - 1} * Group(first, last) +
+                               int64_t{blocks} * inner + int64_t{cycles} * last);
 }
 
 BurstCursor::BurstCursor(uint32_t offset, uint64_t bytes)

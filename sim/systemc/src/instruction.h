@@ -3,6 +3,7 @@
 // (docs/timing.md sections 3, 7, 8).
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -121,6 +122,45 @@ inline uint32_t Advance(uint32_t pointer, uint32_t step, uint32_t wrap) {
 }
 
 inline uint32_t BufferAddress(int64_t sum) { return static_cast<uint32_t>(sum) & 0xffff; }
+
+// WIN by columns (docs/timing.md section 8): reads go down the columns of a group of output rows, the
+// results of a column are made while the next one is read.
+struct ColumnShape {
+  explicit ColumnShape(const isa::Win& w)
+      : kh(w.kh),
+        kw(w.kw),
+        stride_y(w.stride_y),
+        stride_x(w.stride_x),
+        mh(w.mh),
+        mw(w.mw),
+        full((8 - w.kh) / w.stride_y + 1),
+        cycles((w.kh * w.kw + 8) / 9) {}
+  // The conditions under which the unit works by columns. ColumnShape means nothing without them.
+  static bool Applies(const isa::Win& w);
+
+  int Groups() const { return (mh + full - 1) / full; }
+  int RowsOut(int group) const { return std::min(full, mh - group * full); }
+  int RowsIn(int rows_out) const { return (rows_out - 1) * stride_y + kh; }
+  int Columns() const { return (mw - 1) * stride_x + kw; }
+  // Column c completes the results of output column (c - kw + 1) / stride_x.
+  bool Completes(int c) const { return c >= kw - 1 && (c - kw + 1) % stride_x == 0; }
+  // Cycles of a column of a group of rows_out rows; `before`: results that the preceding one
+  // completed.
+  int64_t Column(int rows_out, int before) const {
+    return std::max(RowsIn(rows_out), cycles * before);
+  }
+  // Cycles of all columns of a group; `before`: results of the last column of the group before.
+  int64_t Group(int rows_out, int before) const {
+    return Column(rows_out, before) + int64_t{mw - 1} * Column(rows_out, rows_out) +
+           int64_t{Columns() - mw} * RowsIn(rows_out);
+  }
+  // Length of the read phase.
+  uint64_t Cycles(int blocks) const;
+
+  int kh, kw, stride_y, stride_x, mh, mw;
+  int full;    // output rows of a group, T
+  int cycles;  // cycles of a result, G
+};
 
 // The geometry of PACK, shared by timing and arithmetic.
 struct PackShape {
