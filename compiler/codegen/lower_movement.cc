@@ -182,6 +182,21 @@ Status Lowering::LowerConcat(const ir::Step& step, const ir::Concat& concat) {
   return LowerChannelMap(step.inputs, map, step.output);
 }
 
+Status Lowering::LowerShuffle(const passes::FusedStep& group) {
+  const ir::Step& step = graph_.steps[static_cast<size_t>(group.main)];
+  std::vector<std::pair<size_t, int64_t>> before;  // of a concatenation: not made, the shuffle takes its inputs' channels
+  for (size_t s = 0; s < step.inputs.size(); ++s) {
+    if (At(step.inputs[s]).plain) OCTILE_RETURN_IF_ERROR(Ingest(step.inputs[s]));
+    for (int64_t c = 0; c < FormAt(step.inputs[s]).c; ++c) before.push_back({s, c});
+  }
+  const int64_t per_group = static_cast<int64_t>(before.size()) / group.shuffle_groups;
+  std::vector<std::pair<size_t, int64_t>> map;
+  for (int64_t j = 0; j < per_group; ++j) {
+    for (int64_t k = 0; k < group.shuffle_groups; ++k) map.push_back(before[static_cast<size_t>(k * per_group + j)]);
+  }
+  return LowerChannelMap(step.inputs, map, group.output);
+}
+
 Status Lowering::LowerSlice(const ir::Step& step, const ir::Slice& slice) {
   const ir::TensorId source = step.inputs[0];
   if (view_of_[static_cast<size_t>(step.output)] >= 0) {
