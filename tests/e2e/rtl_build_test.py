@@ -42,7 +42,7 @@ class RtlBuildTest(unittest.TestCase):
     def setUp(self):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="octile-rtl-build-"))
         self.addCleanup(shutil.rmtree, self.folder)
-        self.cache = self.folder / "a cache"
+        self.cache = self.folder / "cache"
         self.config = self.folder / CONFIG_NAME
         self.config.write_text(CONFIG)
         self.environment = {**os.environ, "OCTILE_RTL_CACHE": str(self.cache)}
@@ -82,6 +82,10 @@ class RtlBuildTest(unittest.TestCase):
         done = self.builder(self.config, OCTILE_RTL_CACHE=str(self.folder / "file" / "cache"))
         self.assertEqual(done.returncode, 5)
         self.assertIn("OCTILE_RTL_CACHE", done.stderr)
+        done = self.builder(self.config, OCTILE_RTL_CACHE=str(self.folder / "a cache"))
+        self.assertEqual(done.returncode, 5)
+        self.assertIn("/a cache/", done.stderr)
+        self.assertIn("blanks", done.stderr)
         # A copy of the builder whose sources went away.
         moved = self.folder / "octile-rtl-build"
         moved.write_text(re.sub(r'^sources=.*', f'sources="{self.folder}/gone"', BUILDER.read_text(), flags=re.MULTILINE))
@@ -144,7 +148,7 @@ class RtlBuildTest(unittest.TestCase):
         self.assertEqual((seen["first"], seen["last"], seen["start"], seen["end"]), (200, 499, 200, 499))
         self.assertGreater(seen["signals"], 1000)
         self.assertGreater(seen["changes"], 2 * 150)  # the clock alone
-        self.assertEqual({f.name for f in self.folder.iterdir()}, {"a cache", CONFIG_NAME, wave.name}, "no temporary files")
+        self.assertEqual({f.name for f in self.folder.iterdir()}, {"cache", CONFIG_NAME, wave.name}, "no temporary files")
         # A bad window is a mistake of the call.
         done = run("--wave", wave, "--wave-cycles", "9:3")
         self.assertEqual(done.returncode, 2, done.stderr)
