@@ -350,16 +350,18 @@ Status Lowering::LowerElementwise(const passes::FusedStep& group) {
   struct Operand {
     ir::TensorId id;
     bool broadcast;
+    bool copied;  // shares banks with the first operand
     TileBuffers tiles;
   };
   std::vector<Operand> operands;
   for (const ir::TensorId id : step.inputs) {
-    operands.push_back({id, FormAt(id).pixels() == 1 && out.pixels() != 1, {}});
+    const bool copied = !operands.empty() && ShareBanks(operands[0].id, id);
+    operands.push_back({id, FormAt(id).pixels() == 1 && out.pixels() != 1, copied, {}});
   }
   TileBuffers out_tiles;
   const bool out_memory = !At(group.output).buffer;
   const auto operand_banks = [&](const Operand& operand, int64_t b, int64_t r, int64_t c) {
-    if (At(operand.id).buffer) return 0;
+    if (At(operand.id).buffer && !operand.copied) return 0;
     return Banks(operand.broadcast ? b : b * r * c);
   };
   const auto banks_for = [&](int64_t b, int64_t r, int64_t c) {
@@ -399,7 +401,8 @@ Status Lowering::LowerElementwise(const passes::FusedStep& group) {
         elt.mw = static_cast<int32_t>(x1 - x0);
         for (size_t i = 0; i < operands.size(); ++i) {
           Operand& operand = operands[i];
-          const View view = Fetch(operand.id, operand.broadcast ? Box{0, 1, 0, 1, b0, b1} : box, operand.tiles);
+          const Box read = operand.broadcast ? Box{0, 1, 0, 1, b0, b1} : box;
+          const View view = operand.copied ? FetchCopy(operand.id, read, operand.tiles) : Fetch(operand.id, read, operand.tiles);
           const int32_t addr = operand.broadcast ? view.at(b0, 0, 0) : view.at(b0, y0, x0);
           const int32_t row = operand.broadcast ? 0 : static_cast<int32_t>(view.pitch & 0xffff);
           const int32_t blk = static_cast<int32_t>(view.blk_stride & 0xffff);

@@ -185,6 +185,10 @@ class Lowering {
   void ReleaseTiles();
   // The view of a box: of the resident tensor, or of a tile buffer that it is loaded into.
   View Fetch(ir::TensorId id, const Box& box, TileBuffers& tiles);
+  // The same for an operand whose banks the instruction's other read stream uses: the vector unit copies the box to a tile buffer.
+  View FetchCopy(ir::TensorId id, const Box& box, TileBuffers& tiles);
+  // Whether two resident tensors have a bank in common: one instruction cannot read both (a bank has one read port).
+  bool ShareBanks(ir::TensorId a, ir::TensorId b) const;
   // The view to write a box to; Store() moves it to memory if the tensor lives there.
   View OutputView(ir::TensorId id, const Box& box, TileBuffers& tiles);
   void Store(ir::TensorId id, const Box& box, const View& view);

@@ -149,7 +149,6 @@ std::optional<std::string> Lowering::HostReason(const passes::FusedStep& group) 
     if (const auto* add = std::get_if<ir::Add>(&step.op); add != nullptr && !numerics::SupportedAddConstants({add->ra, add->rb, add->f})) {
       return "scales too far apart for the adder (N6)";
     }
-    if (Root(step.inputs[0]) == Root(step.inputs[1])) return "both operands are one tensor";
     for (const ir::TensorId input : step.inputs) {
       std::optional<Form> form = form_[static_cast<size_t>(input)];
       if (Info(input).is_constant()) form = FormOf(PadRank(Info(input).shape, output.shape.size()));
