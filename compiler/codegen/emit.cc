@@ -99,6 +99,41 @@ View Lowering::Fetch(ir::TensorId id, const Box& box, TileBuffers& tiles) {
   return {address - box.b0 * blk - box.y0 * pitch - box.x0, pitch, blk};
 }
 
+View Lowering::FetchCopy(ir::TensorId id, const Box& box, TileBuffers& tiles) {
+  const View from = Fetch(id, box, tiles);  // resident: takes no tile buffer
+  const Buffer buffer = tiles.buffers[tiles.next++ % tiles.buffers.size()];
+  const int64_t address = int64_t{buffer.bank} * arch_.bank_depth;
+  const int64_t pitch = box.x1 - box.x0;
+  const int64_t blk = (box.y1 - box.y0) * pitch;
+  isa::Elt elt;
+  elt.blocks = static_cast<int32_t>(box.b1 - box.b0);
+  elt.mh = static_cast<int32_t>(box.y1 - box.y0);
+  elt.mw = static_cast<int32_t>(pitch);
+  elt.a_addr = from.at(box.b0, box.y0, box.x0);
+  elt.a_row_step = static_cast<int32_t>(from.pitch & 0xffff);
+  elt.a_blk_stride = static_cast<int32_t>(from.blk_stride & 0xffff);
+  elt.a_x_step = 1;
+  elt.out_addr = static_cast<int32_t>(address);
+  elt.out_row_step = static_cast<int32_t>(pitch & 0xffff);
+  elt.out_blk_stride = static_cast<int32_t>(blk & 0xffff);
+  elt.out_x_step = 1;
+  Emit(elt);
+  return {address - box.b0 * blk - box.y0 * pitch - box.x0, pitch, blk};
+}
+
+bool Lowering::ShareBanks(ir::TensorId a, ir::TensorId b) const {
+  const Place& first = At(a);
+  const Place& second = At(b);
+  if (!first.buffer || !second.buffer) return false;
+  const auto banks = [&](ir::TensorId id, const Place& place) {
+    const int64_t begin = BufferAddress(place);
+    return std::pair(begin / arch_.bank_depth, (begin + FormAt(id).vectors(n_) - 1) / arch_.bank_depth);
+  };
+  const auto [first_begin, first_last] = banks(a, first);
+  const auto [second_begin, second_last] = banks(b, second);
+  return first_begin <= second_last && second_begin <= first_last;
+}
+
 View Lowering::OutputView(ir::TensorId id, const Box& box, TileBuffers& tiles) {
   const Place& place = At(id);
   const int64_t per_pixel = place.vectors_per_pixel;

@@ -63,7 +63,10 @@ Status Lowering::LowerArrayJob(const ArrayJob& job) {
     in_blocks = std::max(in_blocks, FormAt(source).blocks(n_));
   }
   const bool out_memory = !out_place.buffer.has_value();
-  const bool res_memory = job.residual >= 0 && !At(job.residual).buffer;
+  const bool res_copied = job.residual >= 0 && std::any_of(job.sources.begin(), job.sources.end(), [&](ir::TensorId source) {
+                            return ShareBanks(source, job.residual);
+                          });
+  const bool res_memory = job.residual >= 0 && (!At(job.residual).buffer || res_copied);
 
   const auto in_box = [&](int64_t y0, int64_t y1, int64_t x0, int64_t x1, int64_t b0, int64_t b1) {
     Box box;
@@ -110,7 +113,9 @@ Status Lowering::LowerArrayJob(const ArrayJob& job) {
             if (in_memory) beats += static_cast<double>(tiles * worst_input(rows, columns, in_blocks) * (whole_k && k >= in_blocks ? 1 : out_blocks));
             if (res_memory) beats += static_cast<double>(tiles * m * out_blocks);
             beats += static_cast<double>(tiles) * k_tiles * n_;
-            const double cost = std::max(array * k_tiles, beats) + static_cast<double>(tiles) * 60.0 + (copies == 1 ? beats : 0.0);
+            double cost = std::max(array * k_tiles, beats) + static_cast<double>(tiles) * 60.0 + (copies == 1 ? beats : 0.0);
+            // Of nearly equal choices the one that leaves banks to the steps before and behind, so that they overlap.
+            cost *= 1.0 + 0.002 * (in_banks + out_banks + res_banks) * copies / arch_.banks;
             if (cost < best_cost) {
               best_cost = cost;
               best = {rows, columns, ob, k, copies};
@@ -236,7 +241,7 @@ Status Lowering::LowerArrayJob(const ArrayJob& job) {
         const int64_t ob1 = std::min(out_blocks, ob0 + best.out_blocks);
         Box out_box{y0, y1, x0, x1, ob0, ob1};
         View residual;
-        if (job.residual >= 0) residual = Fetch(job.residual, out_box, res_tiles);
+        if (job.residual >= 0) residual = res_copied ? FetchCopy(job.residual, out_box, res_tiles) : Fetch(job.residual, out_box, res_tiles);
         const View out = OutputView(job.output, out_box, out_tiles);
         for (int64_t ob = ob0; ob < ob1; ++ob) {
           if (!sets_stay && (ob % set_chunk == 0)) {

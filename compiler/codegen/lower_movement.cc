@@ -7,41 +7,36 @@
 
 namespace octile::codegen {
 
-Status Lowering::LowerCopies(const std::vector<CopyJob>& wanted, ir::TensorId output, std::optional<int> fill, const ir::Table* table) {
-  // An instruction counts to 4095 columns.
-  std::vector<CopyJob> jobs;
-  for (CopyJob job : wanted) {
-    for (int64_t left = job.columns; left > 0; left -= job.columns) {
-      job.columns = std::min<int64_t>(left, 4095);
-      jobs.push_back(job);
-      job.from_x += job.columns * job.from_dx;
-      job.to_x += job.columns * job.to_dx;
-    }
-  }
+Status Lowering::LowerCopies(const std::vector<CopyJob>& jobs, ir::TensorId output, std::optional<int> fill, const ir::Table* table) {
   PlaceOutput(output);
   const Place& out_place = At(output);
   const bool out_memory = !out_place.buffer;
   const Form out = FormAt(output);
-  int64_t widest = 1;
-  for (const CopyJob& job : jobs) widest = std::max(widest, std::max((job.columns - 1) * job.to_dx + 1, (job.columns - 1) * job.from_dx + 1));
-  // A tile is whole rows of one channel block; an operand in memory passes through a tile buffer.
+  // A tile is a rectangle of one channel block; an operand in memory passes through a tile buffer. Two of each buffer if they fit.
   TileBuffers in_tiles, out_tiles, fill_tiles;
-  int64_t rows = 0;
-  for (int64_t r = std::min<int64_t>(out.h, 4095); r >= 1 && rows == 0; r = r == 1 ? 0 : r / 2) {
-    bool in_memory = false;
+  const auto reserve = [&](int64_t rows, int64_t columns, int copies) {
     int in_banks = 0;
     for (const CopyJob& job : jobs) {
       if (At(job.from).buffer) continue;
-      in_memory = true;
-      const int64_t in_rows = std::min(FormAt(job.from).h, (r - 1) * job.from_dy + 1);
-      in_banks = std::max(in_banks, Banks(in_rows * FormAt(job.from).w));
+      const Form& from = FormAt(job.from);
+      const int64_t in_rows = std::min(from.h, ((rows - 1) / job.to_dy + 1) * job.from_dy);
+      const int64_t in_columns = std::min(from.w, ((columns - 1) / job.to_dx + 1) * job.from_dx);
+      in_banks = std::max(in_banks, Banks(in_rows * in_columns));
     }
-    const int out_banks = out_memory ? Banks(r * out.w) : 0;
-    if (ReserveTiles({{&in_tiles, in_memory ? in_banks : 0}, {&out_tiles, out_banks}, {&fill_tiles, fill ? 1 : 0}}, 1)) rows = r;
+    return ReserveTiles({{&in_tiles, in_banks}, {&out_tiles, out_memory ? Banks(rows * columns) : 0}, {&fill_tiles, fill ? 1 : 0}}, copies);
+  };
+  int64_t rows = 0, columns = 0;
+  for (int copies = 2; copies >= 1 && rows == 0; --copies) {
+    for (int64_t c = std::min<int64_t>(out.w, 4095); c >= 1 && rows == 0; c = c == 1 ? 0 : (c + 1) / 2) {
+      const int64_t most = std::max<int64_t>(1, 2 * arch_.bank_depth / c);
+      for (int64_t r = std::min({out.h, most, int64_t{4095}}); r >= 1 && rows == 0; r = r == 1 ? 0 : (r + 1) / 2) {
+        if (reserve(r, c, copies)) rows = r, columns = c;
+      }
+    }
   }
   if (rows == 0) {
-    return Fail(ErrorCode::kProgram, fmt::format("tensor '{}' with rows of {} pixels does not fit; use a configuration with a larger activation buffer",
-                                                 Info(output).name, widest));
+    return Fail(ErrorCode::kProgram, fmt::format("tensor '{}' finds no free bank to be copied through; use a configuration with a larger activation buffer",
+                                                 Info(output).name));
   }
   isa::Elt proto;
   if (table != nullptr) {
@@ -64,49 +59,57 @@ Status Lowering::LowerCopies(const std::vector<CopyJob>& wanted, ir::TensorId ou
     if (!touched && !fill) continue;  // a part that is in its place
     for (int64_t y0 = 0; y0 < out.h; y0 += rows) {
       const int64_t y1 = std::min(out.h, y0 + rows);
-      const Box box{y0, y1, 0, out.w, block, block + 1};
-      const View to = OutputView(output, box, out_tiles);
-      const auto copy = [&](isa::Elt elt, int64_t y, int64_t x, int64_t dy, int64_t dx, bool observe) {
-        elt.out_addr = to.at(block, y, x);
-        elt.out_row_step = static_cast<int32_t>((dy * to.pitch) & 0xffff);
-        elt.out_blk_stride = static_cast<int32_t>(to.blk_stride & 0xffff);
-        elt.out_x_step = static_cast<int32_t>(dx);
-        std::optional<Observation> observation;
-        if (observe) {
-          observation = Observe(output, block, 1, y, x, elt.mh, elt.mw);
-          observation->y_step = static_cast<int32_t>(dy);
-          observation->x_step = static_cast<int32_t>(dx);
+      for (int64_t x0 = 0; x0 < out.w; x0 += columns) {
+        const int64_t x1 = std::min(out.w, x0 + columns);
+        const Box box{y0, y1, x0, x1, block, block + 1};
+        const View to = OutputView(output, box, out_tiles);
+        const auto copy = [&](isa::Elt elt, int64_t y, int64_t x, int64_t dy, int64_t dx, bool observe) {
+          elt.out_addr = to.at(block, y, x);
+          elt.out_row_step = static_cast<int32_t>((dy * to.pitch) & 0xffff);
+          elt.out_blk_stride = static_cast<int32_t>(to.blk_stride & 0xffff);
+          elt.out_x_step = static_cast<int32_t>(dx);
+          std::optional<Observation> observation;
+          if (observe) {
+            observation = Observe(output, block, 1, y, x, elt.mh, elt.mw);
+            observation->y_step = static_cast<int32_t>(dy);
+            observation->x_step = static_cast<int32_t>(dx);
+          }
+          Emit(elt, observation);
+        };
+        if (fill) {
+          isa::Elt elt;
+          elt.a_addr = fill_view.at(0, 0, 0);
+          elt.mh = static_cast<int32_t>(y1 - y0);
+          elt.mw = static_cast<int32_t>(x1 - x0);
+          copy(elt, y0, x0, 1, 1, false);
         }
-        Emit(elt, observation);
-      };
-      if (fill) {
-        isa::Elt elt;
-        elt.a_addr = fill_view.at(0, 0, 0);
-        elt.mh = static_cast<int32_t>(y1 - y0);
-        elt.mw = static_cast<int32_t>(out.w);
-        copy(elt, y0, 0, 1, 1, false);
+        for (const CopyJob& job : jobs) {
+          if (block < job.to_b || block >= job.to_b + job.blocks) continue;
+          // Rows and columns of the job inside the tile: those i with begin <= to + i * step < end.
+          const auto inside = [](int64_t to, int64_t step, int64_t count, int64_t begin, int64_t end) {
+            const auto first_at = [&](int64_t limit) { return limit <= to ? int64_t{0} : std::min(count, (limit - to + step - 1) / step); };
+            return std::pair(first_at(begin), first_at(end));
+          };
+          const auto [row, row_end] = inside(job.to_y, job.to_dy, job.rows, y0, y1);
+          const auto [column, column_end] = inside(job.to_x, job.to_dx, job.columns, x0, x1);
+          if (row >= row_end || column >= column_end) continue;
+          const int64_t from_block = job.from_b + block - job.to_b;
+          const int64_t from_y = job.from_y + row * job.from_dy;
+          const int64_t from_x = job.from_x + column * job.from_dx;
+          const View in = Fetch(job.from,
+                                {from_y, job.from_y + (row_end - 1) * job.from_dy + 1, from_x, job.from_x + (column_end - 1) * job.from_dx + 1,
+                                 from_block, from_block + 1},
+                                in_tiles);
+          isa::Elt elt = proto;
+          elt.mh = static_cast<int32_t>(row_end - row);
+          elt.mw = static_cast<int32_t>(column_end - column);
+          elt.a_addr = in.at(from_block, from_y, from_x);
+          elt.a_row_step = static_cast<int32_t>((job.from_dy * in.pitch) & 0xffff);
+          elt.a_x_step = static_cast<int32_t>(job.from_dx);
+          copy(elt, job.to_y + row * job.to_dy, job.to_x + column * job.to_dx, job.to_dy, job.to_dx, true);
+        }
+        Store(output, box, to);
       }
-      for (const CopyJob& job : jobs) {
-        if (block < job.to_b || block >= job.to_b + job.blocks) continue;
-        // Rows of the job inside the tile.
-        int64_t first = 0;
-        while (first < job.rows && job.to_y + first * job.to_dy < y0) ++first;
-        int64_t last = job.rows;
-        while (last > first && job.to_y + (last - 1) * job.to_dy >= y1) --last;
-        if (first >= last) continue;
-        const int64_t from_block = job.from_b + block - job.to_b;
-        const int64_t from_y = job.from_y + first * job.from_dy;
-        const Form& from = FormAt(job.from);
-        const View in = Fetch(job.from, {from_y, job.from_y + (last - 1) * job.from_dy + 1, 0, from.w, from_block, from_block + 1}, in_tiles);
-        isa::Elt elt = proto;
-        elt.mh = static_cast<int32_t>(last - first);
-        elt.mw = static_cast<int32_t>(job.columns);
-        elt.a_addr = in.at(from_block, from_y, job.from_x);
-        elt.a_row_step = static_cast<int32_t>((job.from_dy * in.pitch) & 0xffff);
-        elt.a_x_step = static_cast<int32_t>(job.from_dx);
-        copy(elt, job.to_y + first * job.to_dy, job.to_x, job.to_dy, job.to_dx, true);
-      }
-      Store(output, box, to);
     }
   }
   ReleaseTiles();
@@ -180,6 +183,21 @@ Status Lowering::LowerConcat(const ir::Step& step, const ir::Concat& concat) {
     return {};  // every input was written in its place
   }
   return LowerChannelMap(step.inputs, map, step.output);
+}
+
+Status Lowering::LowerShuffle(const passes::FusedStep& group) {
+  const ir::Step& step = graph_.steps[static_cast<size_t>(group.main)];
+  std::vector<std::pair<size_t, int64_t>> before;  // of a concatenation: not made, the shuffle takes its inputs' channels
+  for (size_t s = 0; s < step.inputs.size(); ++s) {
+    if (At(step.inputs[s]).plain) OCTILE_RETURN_IF_ERROR(Ingest(step.inputs[s]));
+    for (int64_t c = 0; c < FormAt(step.inputs[s]).c; ++c) before.push_back({s, c});
+  }
+  const int64_t per_group = static_cast<int64_t>(before.size()) / group.shuffle_groups;
+  std::vector<std::pair<size_t, int64_t>> map;
+  for (int64_t j = 0; j < per_group; ++j) {
+    for (int64_t k = 0; k < group.shuffle_groups; ++k) map.push_back(before[static_cast<size_t>(k * per_group + j)]);
+  }
+  return LowerChannelMap(step.inputs, map, group.output);
 }
 
 Status Lowering::LowerSlice(const ir::Step& step, const ir::Slice& slice) {

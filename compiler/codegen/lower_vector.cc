@@ -172,27 +172,34 @@ Status Lowering::LowerWindow(const passes::FusedStep& group) {
   const auto banks_for = [&](int64_t b, int64_t r, int64_t c) {
     return (in_memory ? Banks(in_vectors(b, r, c)) : 0) + (out_memory ? Banks(b * r * c) : 0);
   };
-  VectorTile tile;
-  TileBuffers in_tiles, out_tiles;
-  bool found = false;
-  for (int free = banks_.free_banks(); free >= 1 && !found; free = free * 3 / 4) {
-    if (!ChooseVectorTile(most_blocks, out.h, out.w, free, banks_for, tile, 2)) break;
-    found = ReserveTiles({{&in_tiles, in_memory ? Banks(in_vectors(tile.blocks, tile.rows, tile.columns)) : 0},
-                          {&out_tiles, out_memory ? Banks(tile.blocks * tile.rows * tile.columns) : 0}},
-                         tile.copies);
-  }
-  if (!found && (in_memory || out_memory)) {
-    return Fail(ErrorCode::kProgram, fmt::format("step '{}' does not fit: {} free banks cannot hold one window; use a configuration with a "
-                                                 "larger activation buffer",
-                                                 step.name, banks_.free_banks()));
-  }
-  if (!in_memory && !out_memory) tile = {blocks, out.h, out.w, 1};
   // By columns the unit makes `group_rows` rows at once (docs/timing.md, section 8).
   const bool by_columns = kh <= 5 && kw <= 5 && kh * kw > 1 && sy <= std::min<int64_t>(2, kh) && sx <= kw && dy == 1 && dx == 1;
   const int64_t group_rows = by_columns ? (8 - kh) / sy + 1 : 1;
-  const VectorTile piece = ChoosePiece(tile, out.h, in.pixels(), arch_.acc_depth, group_rows, [&](int64_t rows) {
+  TileBuffers in_tiles, out_tiles;
+  const auto reserve = [&](const VectorTile& tile) {
+    return ReserveTiles({{&in_tiles, in_memory ? Banks(in_vectors(tile.blocks, tile.rows, tile.columns)) : 0},
+                         {&out_tiles, out_memory ? Banks(tile.blocks * tile.rows * tile.columns) : 0}},
+                        tile.copies);
+  };
+  const auto block_cycles = [&](int64_t rows) {
     return by_columns ? out.w * sx * CeilDiv(rows, group_rows) * 8 : rows * out.w * kh * kw;
-  });
+  };
+  VectorTile piece = ChoosePiece({most_blocks, out.h, out.w, 3}, out.h, in.pixels(), arch_.acc_depth, group_rows, block_cycles);
+  if (in_memory || out_memory) {
+    bool found = piece.columns <= 4095 && (reserve(piece) || (piece.copies = 2, reserve(piece)));
+    VectorTile tile;
+    for (int free = banks_.free_banks(); free >= 1 && !found; free = free * 3 / 4) {
+      if (!ChooseVectorTile(most_blocks, out.h, out.w, free, banks_for, tile, 2)) break;
+      found = reserve(tile);
+      piece = ChoosePiece(tile, out.h, in.pixels(), arch_.acc_depth, group_rows, block_cycles);
+    }
+    if (!found) {
+      return Fail(ErrorCode::kProgram, fmt::format("step '{}' does not fit: {} free banks cannot hold one window; use a configuration with a "
+                                                   "larger activation buffer",
+                                                   step.name, banks_.free_banks()));
+    }
+  }
+  piece.columns = std::min<int64_t>(piece.columns, 4095);
   // Parameters of as many blocks as may stay loaded; of these, strip by strip, all blocks.
   for (int64_t chunk = 0; chunk < blocks; chunk += most_blocks) {
     const int64_t chunk_end = std::min(blocks, chunk + most_blocks);
@@ -343,16 +350,18 @@ Status Lowering::LowerElementwise(const passes::FusedStep& group) {
   struct Operand {
     ir::TensorId id;
     bool broadcast;
+    bool copied;  // shares banks with the first operand
     TileBuffers tiles;
   };
   std::vector<Operand> operands;
   for (const ir::TensorId id : step.inputs) {
-    operands.push_back({id, FormAt(id).pixels() == 1 && out.pixels() != 1, {}});
+    const bool copied = !operands.empty() && ShareBanks(operands[0].id, id);
+    operands.push_back({id, FormAt(id).pixels() == 1 && out.pixels() != 1, copied, {}});
   }
   TileBuffers out_tiles;
   const bool out_memory = !At(group.output).buffer;
   const auto operand_banks = [&](const Operand& operand, int64_t b, int64_t r, int64_t c) {
-    if (At(operand.id).buffer) return 0;
+    if (At(operand.id).buffer && !operand.copied) return 0;
     return Banks(operand.broadcast ? b : b * r * c);
   };
   const auto banks_for = [&](int64_t b, int64_t r, int64_t c) {
@@ -360,20 +369,25 @@ Status Lowering::LowerElementwise(const passes::FusedStep& group) {
     for (const Operand& operand : operands) banks += operand_banks(operand, b, r, c);
     return banks;
   };
-  VectorTile tile;
-  bool found = false;
-  for (int free = std::max(1, banks_.free_banks()); free >= 1 && !found; free = free * 3 / 4) {
-    if (!ChooseVectorTile(blocks, out.h, out.w, free, banks_for, tile, 2)) break;
+  const auto reserve = [&](const VectorTile& tile) {
     std::vector<std::pair<TileBuffers*, int>> wants;
     for (Operand& operand : operands) wants.push_back({&operand.tiles, operand_banks(operand, tile.blocks, tile.rows, tile.columns)});
     wants.push_back({&out_tiles, out_memory ? Banks(tile.blocks * tile.rows * tile.columns) : 0});
-    found = ReserveTiles(wants, tile.copies);
+    return ReserveTiles(wants, tile.copies);
+  };
+  const auto block_cycles = [&](int64_t rows) { return rows * out.w; };
+  VectorTile piece = ChoosePiece({blocks, out.h, out.w, 3}, out.h, out.pixels(), arch_.acc_depth, 1, block_cycles);
+  bool found = piece.columns <= 4095 && (reserve(piece) || (piece.copies = 2, reserve(piece)));
+  VectorTile tile;
+  for (int free = std::max(1, banks_.free_banks()); free >= 1 && !found; free = free * 3 / 4) {
+    if (!ChooseVectorTile(blocks, out.h, out.w, free, banks_for, tile, 2)) break;
+    found = reserve(tile);
+    piece = ChoosePiece(tile, out.h, out.pixels(), arch_.acc_depth, 1, block_cycles);
   }
   if (!found) {
     return Fail(ErrorCode::kProgram, fmt::format("step '{}' does not fit in {} free banks; use a configuration with a larger activation buffer",
                                                  step.name, banks_.free_banks()));
   }
-  const VectorTile piece = ChoosePiece(tile, out.h, out.pixels(), arch_.acc_depth, 1, [&](int64_t rows) { return rows * out.w; });
   for (int64_t y0 = 0; y0 < out.h; y0 += piece.rows) {
     const int64_t y1 = std::min(out.h, y0 + piece.rows);
     for (int64_t b0 = 0; b0 < blocks; b0 += piece.blocks) {
@@ -387,7 +401,8 @@ Status Lowering::LowerElementwise(const passes::FusedStep& group) {
         elt.mw = static_cast<int32_t>(x1 - x0);
         for (size_t i = 0; i < operands.size(); ++i) {
           Operand& operand = operands[i];
-          const View view = Fetch(operand.id, operand.broadcast ? Box{0, 1, 0, 1, b0, b1} : box, operand.tiles);
+          const Box read = operand.broadcast ? Box{0, 1, 0, 1, b0, b1} : box;
+          const View view = operand.copied ? FetchCopy(operand.id, read, operand.tiles) : Fetch(operand.id, read, operand.tiles);
           const int32_t addr = operand.broadcast ? view.at(b0, 0, 0) : view.at(b0, y0, x0);
           const int32_t row = operand.broadcast ? 0 : static_cast<int32_t>(view.pitch & 0xffff);
           const int32_t blk = static_cast<int32_t>(view.blk_stride & 0xffff);

@@ -106,6 +106,10 @@ class Lowering {
   // Tensors that share one place: a Reshape that moves nothing. `Lazy` reshapes have no place at all: their readers look through them.
   ir::TensorId Root(ir::TensorId id) const { return root_[static_cast<size_t>(id)]; }
   bool IsLazy(int step) const { return lazy_[static_cast<size_t>(step)]; }
+  // A Reshape on the device is an alias.
+  bool MovesNothing(const passes::FusedStep& group) const {
+    return group.shuffle_groups == 0 && std::holds_alternative<ir::Reshape>(graph_.steps[static_cast<size_t>(group.main)].op);
+  }
   // The place that holds the value of a tensor as group inputs see it.
   ir::TensorId Source(ir::TensorId id) const;
   std::vector<ir::TensorId> GroupInputs(const passes::FusedStep& group) const;
@@ -143,6 +147,7 @@ class Lowering {
   Status LowerPlainTable(const ir::Step& step, const ir::Table& table);
   // The output of a table of a plain image stays plain if only convolutions of this segment read it.
   bool StaysPlain(const ir::Step& step) const;
+  Status LowerShuffle(const passes::FusedStep& group);
   Status LowerConcat(const ir::Step& step, const ir::Concat& concat);
   Status LowerSlice(const ir::Step& step, const ir::Slice& slice);
   Status LowerPad(const ir::Step& step, const ir::Pad& pad);
@@ -180,6 +185,10 @@ class Lowering {
   void ReleaseTiles();
   // The view of a box: of the resident tensor, or of a tile buffer that it is loaded into.
   View Fetch(ir::TensorId id, const Box& box, TileBuffers& tiles);
+  // The same for an operand whose banks the instruction's other read stream uses: the vector unit copies the box to a tile buffer.
+  View FetchCopy(ir::TensorId id, const Box& box, TileBuffers& tiles);
+  // Whether two resident tensors have a bank in common: one instruction cannot read both (a bank has one read port).
+  bool ShareBanks(ir::TensorId a, ir::TensorId b) const;
   // The view to write a box to; Store() moves it to memory if the tensor lives there.
   View OutputView(ir::TensorId id, const Box& box, TileBuffers& tiles);
   void Store(ir::TensorId id, const Box& box, const View& view);

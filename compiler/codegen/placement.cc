@@ -89,8 +89,9 @@ void Lowering::FindParts() {
     for (const size_t g : item.groups) {
       const passes::FusedStep& group = groups_[g];
       const ir::Step& step = graph_.steps[static_cast<size_t>(group.main)];
-      if (std::holds_alternative<ir::Reshape>(step.op)) continue;
+      if (MovesNothing(group)) continue;
       made.insert(Root(group.output));
+      if (group.shuffle_groups > 0) continue;
       const Shape& shape = Info(step.output).shape;
       const std::optional<Form>& out = form_[static_cast<size_t>(step.output)];
       if (!out) continue;
@@ -163,7 +164,7 @@ void Lowering::FindLifetimes(const std::vector<size_t>& groups) {
     const std::vector<ir::TensorId> inputs = GroupInputs(group);
     for (size_t i = 0; i < inputs.size(); ++i) {
       // What was written in its place, or is only looked at through a view, is not read by the step.
-      if ((concat && PlacedInWhole(step, i)) || view_of_[static_cast<size_t>(Root(group.output))] >= 0) continue;
+      if ((concat && group.shuffle_groups == 0 && PlacedInWhole(step, i)) || view_of_[static_cast<size_t>(Root(group.output))] >= 0) continue;
       last_use_[static_cast<size_t>(Source(inputs[i]))] = static_cast<int>(position);
     }
   }

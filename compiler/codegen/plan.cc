@@ -51,8 +51,7 @@ ir::TensorId Lowering::Source(ir::TensorId id) const {
 std::vector<ir::TensorId> Lowering::GroupInputs(const passes::FusedStep& group) const {
   std::vector<ir::TensorId> inputs;
   std::set<ir::TensorId> inside;
-  for (const int index : {group.main, group.table, group.residual}) {
-    if (index < 0) continue;
+  for (const int index : group.Steps()) {
     const ir::Step& step = graph_.steps[static_cast<size_t>(index)];
     for (const ir::TensorId input : step.inputs) {
       if (!inside.contains(input)) inputs.push_back(input);
@@ -113,6 +112,7 @@ std::optional<std::string> Lowering::HostReason(const passes::FusedStep& group) 
   }
   const ir::TensorInfo& output = Info(step.output);
   const std::optional<Form>& out = form_[static_cast<size_t>(step.output)];
+  if (group.shuffle_groups > 0 && std::holds_alternative<ir::Reshape>(step.op)) return std::nullopt;
   if (!out && !std::holds_alternative<ir::Reshape>(step.op)) return "batch above 1 or rank above 4";
   const Shape& in_shape = Info(step.inputs[0]).shape;
   if (group.residual >= 0) {
@@ -149,7 +149,6 @@ std::optional<std::string> Lowering::HostReason(const passes::FusedStep& group) 
     if (const auto* add = std::get_if<ir::Add>(&step.op); add != nullptr && !numerics::SupportedAddConstants({add->ra, add->rb, add->f})) {
       return "scales too far apart for the adder (N6)";
     }
-    if (Root(step.inputs[0]) == Root(step.inputs[1])) return "both operands are one tensor";
     for (const ir::TensorId input : step.inputs) {
       std::optional<Form> form = form_[static_cast<size_t>(input)];
       if (Info(input).is_constant()) form = FormOf(PadRank(Info(input).shape, output.shape.size()));
@@ -261,7 +260,7 @@ Status Lowering::MakePlan() {
   // A segment of reshapes that move nothing needs no job.
   std::erase_if(items_, [&](const Item& item) {
     return item.device && std::all_of(item.groups.begin(), item.groups.end(), [&](size_t g) {
-             return std::holds_alternative<ir::Reshape>(graph_.steps[static_cast<size_t>(groups_[g].main)].op);
+             return MovesNothing(groups_[g]);
            });
   });
   return {};
@@ -382,6 +381,7 @@ Status Lowering::LowerGroup(const passes::FusedStep& group) {
   if (std::holds_alternative<ir::Table>(step.op) || std::holds_alternative<ir::Add>(step.op) || std::holds_alternative<ir::Mul>(step.op)) {
     return LowerElementwise(group);
   }
+  if (group.shuffle_groups > 0) return LowerShuffle(group);
   if (const auto* concat = std::get_if<ir::Concat>(&step.op)) return LowerConcat(step, *concat);
   if (const auto* slice = std::get_if<ir::Slice>(&step.op)) return LowerSlice(step, *slice);
   if (const auto* pad = std::get_if<ir::Pad>(&step.op)) return LowerPad(step, *pad);
@@ -398,11 +398,10 @@ Status Lowering::LowerSegment(const Item& item, Program& program) {
   const int first_layer = static_cast<int>(program.layers.size());
   for (size_t position = 0; position < item.groups.size(); ++position) {
     const passes::FusedStep& group = groups_[item.groups[position]];
-    if (std::holds_alternative<ir::Reshape>(graph_.steps[static_cast<size_t>(group.main)].op)) continue;
+    if (MovesNothing(group)) continue;
     Layer layer;
     layer.name = graph_.steps[static_cast<size_t>(group.main)].name;
-    for (const int index : {group.main, group.table, group.residual}) {
-      if (index < 0) continue;
+    for (const int index : group.Steps()) {
       const ir::Step& step = graph_.steps[static_cast<size_t>(index)];
       layer.nodes.insert(layer.nodes.end(), step.nodes.begin(), step.nodes.end());
       layer.steps.push_back(step_of_[static_cast<size_t>(index)]);

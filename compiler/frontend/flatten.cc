@@ -466,7 +466,7 @@ class Flattener {
 
     bool constant = node.op != "RandomNormal";
     for (const ValueId id : node.inputs)
-      constant &= id == kAbsent || model_.Constant(id) != nullptr;
+      constant &= id == kAbsent || model_.IsConstant(id);
     if (node.op == "Shape" || node.op == "Size") constant = true;  // of a known shape
     std::shared_ptr<const QuantConstant> quant;
     if (constant) quant = Quantized(node, types);

@@ -347,7 +347,7 @@ std::vector<ValueType> GatherType(FlatModel& model, const FlatNode& node) {
   const Value& x = In(model, node, 0);
   const Value& indices = In(model, node, 1);
   const int64_t axis = NormalizeAxis(node.Int("axis", 0), x.shape.size(), node);
-  if (model.Constant(node.inputs[1])) {
+  if (model.IsConstant(node.inputs[1])) {
     const int64_t dim = x.shape[static_cast<size_t>(axis)];
     for (const int64_t i : ConstantIntegers(model, node.inputs[1], node, "indices"))
       if (i < -dim || i >= dim)

@@ -12,7 +12,7 @@ std::optional<AccumulatorUnit> Lowerer::FindAccumulator(ValueId x) {
     for (size_t i = 0; i < 2; ++i) {
       const FlatNode* inner = Producer(node->inputs[i]);
       const ValueId other = node->inputs[1 - i];
-      if (!inner || !m_.Constant(other) || inner->op == "Add") continue;
+      if (!inner || !m_.IsConstant(other) || inner->op == "Add") continue;
       auto found = FindAccumulator(node->inputs[i]);
       if (!found || found->bias != kAbsent) continue;
       if (m_.value(x).shape != m_.value(node->inputs[i]).shape || !BiasFits(*found, other))
@@ -32,7 +32,7 @@ std::optional<AccumulatorUnit> Lowerer::FindAccumulator(ValueId x) {
   if (!w.quant || !IsCodeType(w.quant->codes->dtype)) return std::nullopt;
   if (node->op == "MatMul" && (w.shape.size() != 2 || m_.value(unit.input).shape.size() < 2))
     return std::nullopt;
-  if (unit.bias != kAbsent && (!m_.Constant(unit.bias) || !BiasFits(unit, unit.bias)))
+  if (unit.bias != kAbsent && (!m_.IsConstant(unit.bias) || !BiasFits(unit, unit.bias)))
     return std::nullopt;
   return unit;
 }

@@ -219,7 +219,7 @@ TensorId Lowerer::HostStep(const FlatNode& node, ValueId id, const Value& v) {
     if (node.inputs[i] == kAbsent) Refuse("{}: input {} is missing", Describe(node), i);
     const DType type = m_.value(node.inputs[i]).dtype;
     const bool index = node.op == "Gather" && i == 1;
-    if (index && !m_.Constant(node.inputs[i]))
+    if (index && !m_.IsConstant(node.inputs[i]))
       Refuse("{}: its indices are computed at run time", Describe(node));
     if (!casts && !index && type != DType::kF32)
       Refuse("{}: {} operands at run time are not supported", Describe(node), DTypeName(type));

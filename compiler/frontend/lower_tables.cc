@@ -148,7 +148,7 @@ void Lowerer::Grow(Cone& cone, ValueId id, const Shape& shape, const std::set<Va
   const DepthGuard guard(*this, m_.value(id).name);
   const Value& v = m_.value(id);
   const auto fail = [&] { cone.valid = false; };
-  if (m_.Constant(id)) {
+  if (m_.IsConstant(id)) {
     const int64_t count = ElementCount(v.shape);
     if (count == 1) return;
     const bool channel = per_channel && shape.size() == 4 && shape[1] == count &&

@@ -67,7 +67,12 @@ struct FlatModel {
 
   Value& value(ValueId id) { return values[static_cast<size_t>(id)]; }
   const Value& value(ValueId id) const { return values[static_cast<size_t>(id)]; }
-  // The constant data of a value, or nullptr. Dequantizes quantized constants on demand.
+  // Whether a value is constant; without the cost of its data.
+  bool IsConstant(ValueId id) const {
+    return id != kAbsent && (value(id).constant || value(id).quant);
+  }
+  // The constant data of a value, or nullptr. Dequantizes quantized constants on demand, and keeps
+  // the result: 4 bytes for each weight.
   std::shared_ptr<const Tensor> Constant(ValueId id);
 };
 

@@ -20,6 +20,18 @@ bool TakesTable(const ir::Graph& graph, const ir::Step& step) {
          std::holds_alternative<ir::ResizeNearest>(step.op);
 }
 
+// The number of groups if the three steps shuffle the channels of an image ([1, g, C/g, H, W], the middle axes exchanged), else 0.
+int64_t ShuffleGroups(const ir::Graph& graph, const ir::Step& first, const ir::Step& second, const ir::Step& third) {
+  const auto* transpose = std::get_if<ir::Transpose>(&second.op);
+  if (!std::holds_alternative<ir::Reshape>(first.op) || transpose == nullptr || !std::holds_alternative<ir::Reshape>(third.op)) return 0;
+  const Shape& in = graph.tensor(first.inputs[0]).shape;
+  const Shape& split = graph.tensor(first.output).shape;
+  if (graph.tensor(first.inputs[0]).is_constant() || !graph.tensor(first.output).is_code() || in.size() != 4 || in[0] != 1) return 0;
+  if (split.size() != 5 || split[0] != 1 || split[1] * split[2] != in[1] || split[3] != in[2] || split[4] != in[3]) return 0;
+  if (transpose->perm != std::vector<int64_t>{0, 2, 1, 3, 4} || graph.tensor(third.output).shape != in) return 0;
+  return split[1];
+}
+
 }  // namespace
 
 std::vector<FusedStep> FuseSteps(const ir::Graph& graph) {
@@ -37,8 +49,23 @@ std::vector<FusedStep> FuseSteps(const ir::Graph& graph) {
   for (size_t i = 0; i < graph.steps.size(); ++i) {
     if (owner[i] >= 0) continue;
     const ir::Step& step = graph.steps[i];
-    FusedStep group{.main = static_cast<int>(i), .output = step.output};
+    FusedStep group;
+    group.main = static_cast<int>(i);
+    group.output = step.output;
     owner[i] = static_cast<int>(i);
+    // A shuffle that starts with this step, or follows it.
+    const bool concat = std::holds_alternative<ir::Concat>(step.op) && step.device_capable() && std::get<ir::Concat>(step.op).axis == 1;
+    const int first = concat ? only_user(step.output) : static_cast<int>(i);
+    const int second = first >= 0 ? only_user(step_at(first).output) : -1;
+    const int third = second >= 0 ? only_user(step_at(second).output) : -1;
+    if (third >= 0) {
+      group.shuffle_groups = ShuffleGroups(graph, step_at(first), step_at(second), step_at(third));
+      if (group.shuffle_groups > 0) {
+        group.shuffle = concat ? std::vector<int>{first, second, third} : std::vector<int>{second, third};
+        for (const int member : group.shuffle) owner[static_cast<size_t>(member)] = static_cast<int>(i);
+        group.output = step_at(third).output;
+      }
+    }
     if (TakesTable(graph, step)) {
       const int next = only_user(group.output);
       if (next >= 0 && std::holds_alternative<ir::Table>(step_at(next).op) && step_at(next).device_capable()) {

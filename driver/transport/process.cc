@@ -58,6 +58,17 @@ class ChildProcess : public DeviceProcess {
     return text;
   }
 
+  std::optional<std::string> RefusedArguments() override {
+    const std::lock_guard lock(mutex_);
+    if (!reaped_ || reaped_by_others_ || !WIFEXITED(status_) ||
+        WEXITSTATUS(status_) != static_cast<int>(ErrorCode::kUsage))
+      return std::nullopt;
+    // "PROGRAM: MESSAGE"
+    const std::string output = LastOutput();
+    const size_t colon = output.find(": ");
+    return colon == std::string::npos ? output : output.substr(colon + 2);
+  }
+
   void End(Deadline deadline) noexcept override {
     const std::lock_guard lock(mutex_);
     if (Reap(deadline)) return;
@@ -200,6 +211,7 @@ constexpr std::string_view kDeviceOptions[] = {
     "irq",
     "listen",
     "memory",
+    "program",
     "seed_x",
     "timing_only",
     "wave",
@@ -216,6 +228,7 @@ Result<std::unique_ptr<Transport>> OpenProcess(const std::string& backend, const
   bool wave = false;
   for (const auto& [key, value] : uri.options) {
     wave |= key == "wave";
+    if (key == "program") continue;
     if (std::find(std::begin(kDeviceOptions), std::end(kDeviceOptions), key) !=
         std::end(kDeviceOptions)) {
       arguments.push_back("--option");
@@ -231,37 +244,32 @@ Result<std::unique_ptr<Transport>> OpenProcess(const std::string& backend, const
                 fmt::format("device '{}': {}", uri.text, valid.error().message));
 
   std::string program;
-  bool custom = false;
   if (backend == "systemc") {
     program = "octile-device-systemc";
   } else {
-    // A custom file may describe what was built under a name; the hash decides, whatever the file
-    // is called.
-    const uint64_t hash = ArchHash(config->arch);
-    for (const std::string& name : ConfigNames()) {
-      const auto named = LoadConfig(name);
-      if (named && ArchHash(named->arch) == hash) program = "octile-device-rtl-" + name;
-    }
-    custom = program.empty();
-    if (custom) program = fmt::format("octile-device-rtl-{:016x}", hash);
-    if (wave) {
-      program += "-wave";
-    } else if (uri.options.contains("seed_x")) {
-      program += "-checked";
-    }
+    program = RtlProgramName(config->arch, wave                            ? RtlVariant::kWave
+                                           : uri.options.contains("seed_x") ? RtlVariant::kChecked
+                                                                            : RtlVariant::kPlain);
   }
-  const std::string path = FindDeviceProgram(program);
+  const std::string given = uri.option("program");
+  if (!given.empty() && !Executable(given))
+    return Fail(Code::kNotFound, fmt::format("device '{}': option 'program': there is no program "
+                                             "'{}'",
+                                             uri.text, given));
+  const std::string path = given.empty() ? FindDeviceProgram(program) : given;
   if (path.empty()) {
     const std::string where = fmt::format("{}", fmt::join(DeviceDirectories(), ", "));
     if (backend == "rtl")
-      return Fail(
-          Code::kNotFound,
-          fmt::format(
-              "device '{}': there is no program '{}' in {}. RTL devices are built for one "
-              "configuration each: {}cmake --build BUILD --target {}; or set OCTILE_DEVICE_DIR",
-              uri.text, program, where,
-              custom ? fmt::format("cmake -DOCTILE_RTL_FILES={} BUILD, then ", uri.target) : "",
-              program));
+      return Fail(Code::kNotFound,
+                  fmt::format("device '{}': there is no program '{}' in {}. RTL devices are built "
+                              "for one configuration each: 'octile run' builds what is missing, "
+                              "and 'octile-rtl-build {}{}' does and prints the path for the option "
+                              "'program'; or set OCTILE_DEVICE_DIR",
+                              uri.text, program, where,
+                              program.ends_with("-wave")      ? "--wave "
+                              : program.ends_with("-checked") ? "--checked "
+                                                              : "",
+                              config->name));
     return Fail(Code::kNotFound,
                 fmt::format("device '{}': there is no program '{}' in {}; build that target, "
                             "or set OCTILE_DEVICE_DIR",
@@ -287,6 +295,19 @@ std::vector<std::string> DeviceDirectories() {
     if (dir.filename() != "bin") list.push_back((dir.parent_path() / "bin").string());
   }
   return list;
+}
+
+std::string RtlProgramName(const ArchConfig& arch, RtlVariant variant) {
+  // A file may describe what was built under a name; the hash decides, whatever the file is called.
+  const uint64_t hash = ArchHash(arch);
+  std::string name = fmt::format("octile-device-rtl-{:016x}", hash);
+  for (const std::string& known : ConfigNames()) {
+    const auto named = LoadConfig(known);
+    if (named && ArchHash(named->arch) == hash) name = "octile-device-rtl-" + known;
+  }
+  if (variant == RtlVariant::kWave) name += "-wave";
+  if (variant == RtlVariant::kChecked) name += "-checked";
+  return name;
 }
 
 std::string FindDeviceProgram(const std::string& name) {

@@ -4,6 +4,7 @@
 
 #include <string>
 
+#include "octile/program/config.h"
 #include "transport/transport.h"
 
 namespace octile::driver {
@@ -15,6 +16,10 @@ TransportBackend SocketBackend();
 // program's own, and ../libexec/octile and
 // ../bin beside that.
 std::vector<std::string> DeviceDirectories();
+// The program of an RTL device for this architecture: octile-device-rtl-NAME for a named one, with
+// the architecture hash in the place of NAME for others.
+enum class RtlVariant { kPlain, kWave, kChecked };
+std::string RtlProgramName(const ArchConfig& arch, RtlVariant variant);
 // Path of an executable file in one of them, or empty.
 std::string FindDeviceProgram(const std::string& name);
 

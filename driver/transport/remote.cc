@@ -24,6 +24,10 @@ Result<std::unique_ptr<Transport>> RemoteTransport::Connect(Channel channel, std
     Error error = hello.error();
     if (error.code == Code::kTimeout)
       error = {Code::kUnavailable, fmt::format("{} did not introduce itself in time", t->name_)};
+    if (error.code == Code::kDeviceLost && t->process_ != nullptr) {
+      if (const auto why = t->process_->RefusedArguments())
+        error = {Code::kInvalidArgument, fmt::format("{}: {}", t->name_, *why)};
+    }
     return tl::unexpected(std::move(error));
   }
   return transport;

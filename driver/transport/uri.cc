@@ -4,7 +4,47 @@
 
 #include <charconv>
 
+#include "octile/driver/device.h"
+
 namespace octile::driver {
+namespace {
+
+// %XX as the byte XX; a NUL byte cannot be part of a path.
+Result<std::string> Unescape(std::string_view text, std::string_view part) {
+  std::string out;
+  for (size_t i = 0; i < part.size(); ++i) {
+    if (part[i] != '%') {
+      out += part[i];
+      continue;
+    }
+    const std::string_view digits = part.substr(i + 1, 2);
+    uint8_t byte = 0;
+    const auto [end, error] =
+        std::from_chars(digits.data(), digits.data() + digits.size(), byte, 16);
+    if (digits.size() != 2 || error != std::errc() || end != digits.data() + 2 || byte == 0)
+      return Fail(Code::kInvalidArgument,
+                  fmt::format("device '{}': '%{}' is no escaped byte; write '%25' for '%'", text,
+                              digits));
+    out += static_cast<char>(byte);
+    i += 2;
+  }
+  return out;
+}
+
+}  // namespace
+
+std::string EscapeUri(std::string_view text) {
+  std::string out;
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (c == '%' || c == '?' || c == '&' || byte < 0x21 || byte > 0x7e) {
+      out += fmt::format("%{:02X}", byte);
+    } else {
+      out += c;
+    }
+  }
+  return out;
+}
 
 std::string Uri::option(const std::string& key, std::string_view fallback) const {
   const auto it = options.find(key);
@@ -22,7 +62,9 @@ Result<Uri> ParseUri(std::string_view text) {
   uri.backend = text.substr(0, colon);
   std::string_view rest = text.substr(colon + 1);
   const size_t question = rest.find('?');
-  uri.target = rest.substr(0, question);
+  auto target = Unescape(text, rest.substr(0, question));
+  if (!target) return tl::unexpected(target.error());
+  uri.target = std::move(*target);
   if (question == std::string_view::npos) return uri;
   rest.remove_prefix(question + 1);
   while (!rest.empty()) {
@@ -34,7 +76,9 @@ Result<Uri> ParseUri(std::string_view text) {
       return Fail(Code::kInvalidArgument,
                   fmt::format("device '{}': option '{}' is not of the form key=value", text, item));
     const std::string key(item.substr(0, equals));
-    if (!uri.options.emplace(key, item.substr(equals + 1)).second)
+    auto value = Unescape(text, item.substr(equals + 1));
+    if (!value) return tl::unexpected(value.error());
+    if (!uri.options.emplace(key, std::move(*value)).second)
       return Fail(Code::kInvalidArgument,
                   fmt::format("device '{}': option '{}' is given twice", text, key));
   }

@@ -9,7 +9,8 @@
 
 namespace octile::driver {
 
-// BACKEND:TARGET[?key=value&key=value...]
+// BACKEND:TARGET[?key=value&key=value...]; %XX in TARGET and in values stands for the byte XX, so that
+// paths may hold '?', '&' and '%' (EscapeUri in octile/driver/device.h).
 struct Uri {
   std::string text;
   std::string backend;
@@ -19,7 +20,7 @@ struct Uri {
   std::string option(const std::string& key, std::string_view fallback = "") const;
 };
 
-// kInvalidArgument: no backend, a key without value, a key given twice.
+// kInvalidArgument: no backend, a key without value, a key given twice, a '%' that is no escape.
 Result<Uri> ParseUri(std::string_view text);
 
 // Decimal or 0x hexadecimal; kInvalidArgument names the option.

@@ -87,6 +87,11 @@ module oct_exe #(
   );
   assign tile_start_o = start;
 
+  // Most vectors end in the accumulators: what lies behind them has a clock only when a vector is on its way through it, or a
+  // parameter into it.
+  logic clk_post;
+  oct_sleep #(.Hold(RunCycles)) u_post_sleep (.clk_i, .rst_ni, .wake_i(emit || prm_we_i || clear_i), .clk_o(clk_post));
+
   // --- tags, from v + 1 to where they are needed ---
   logic     acc_valid0, req_valid0, tab_valid0, tab_late, add_valid, out_valid;
   oct_exe_pkg::acc_tag_t acc0;
@@ -98,42 +103,37 @@ module oct_exe #(
     .clk_i, .rst_ni, .clear_i, .valid_i(acc_valid), .data_i(acc), .valid_o(acc_valid0), .data_o(acc0)
   );
   oct_delay_ram #(.Width($bits(req)), .Delay(N + 2)) u_req_tag (
-    .clk_i, .rst_ni, .clear_i, .valid_i(emit), .data_i(req), .valid_o(req_valid0), .data_o(req0)
+    .clk_i(clk_post), .rst_ni, .clear_i, .valid_i(emit), .data_i(req), .valid_o(req_valid0), .data_o(req0)
   );
   oct_delay_ram #(.Width($bits(tab0)), .Delay(N + 10)) u_tab_tag (
-    .clk_i, .rst_ni, .clear_i, .valid_i(emit), .data_i({req.raw, req.table_en, req.table_slot}),
+    .clk_i(clk_post), .rst_ni, .clear_i, .valid_i(emit), .data_i({req.raw, req.table_en, req.table_slot}),
     .valid_o(tab_valid0), .data_o(tab0)
   );
   oct_delay_ram #(.Width($bits(add)), .Delay(2 * N + 10)) u_add_tag (
-    .clk_i, .rst_ni, .clear_i, .valid_i(emit), .data_i(add), .valid_o(add_valid), .data_o(add_t)
+    .clk_i(clk_post), .rst_ni, .clear_i, .valid_i(emit), .data_i(add), .valid_o(add_valid), .data_o(add_t)
   );
   oct_delay_ram #(.Width($bits(out)), .Delay(2 * N + 22)) u_out_tag (
-    .clk_i, .rst_ni, .clear_i, .valid_i(emit), .data_i(out), .valid_o(out_valid), .data_o(out_t)
+    .clk_i(clk_post), .rst_ni, .clear_i, .valid_i(emit), .data_i(out), .valid_o(out_valid), .data_o(out_t)
   );
 
   logic [1:0] raw_left_q;                          // bytes of a raw sum still to be taken
-  logic [7:0] run_q, raw_run_q;                    // cycles in which emitted vectors, raw ones may be on their way
-  logic       run, raw_run;
+  logic [7:0] raw_run_q;                           // cycles in which raw vectors may be on their way
+  logic       raw_run;
   logic [9:0] scrub_q;
-  assign run      = run_q != '0;
   assign raw_run  = raw_run_q != '0;
   assign tab_late = tab_valid0 || (raw_left_q != '0);
-  always_ff @(posedge clk_i or negedge rst_ni) begin
+  always_ff @(posedge clk_post or negedge rst_ni) begin
     if (!rst_ni) begin
       raw_left_q <= '0;
-      run_q      <= '0;
       raw_run_q  <= '0;
       scrub_q    <= '0;
     end else if (clear_i) begin
       raw_left_q <= '0;
-      run_q      <= '0;
       raw_run_q  <= '0;
       scrub_q    <= scrub_q + 10'd1;
     end else begin
       if (tab_valid0) raw_left_q <= tab0.raw ? 2'd3 : 2'd0;
       else if (raw_left_q != '0) raw_left_q <= raw_left_q - 2'd1;
-      if (emit) run_q <= 8'(RunCycles);
-      else if (run) run_q <= run_q - 8'd1;
       if (emit && req.raw) raw_run_q <= 8'(RunCycles);
       else if (raw_run) raw_run_q <= raw_run_q - 8'd1;
       scrub_q <= '0;
@@ -175,7 +175,7 @@ module oct_exe #(
     end
     logic [7:0] code;
     oct_column #(.N(N), .AccDepth(AccDepth), .PSets(PSets)) u_column (
-      .clk_i, .rst_ni, .clear_i, .scrub_i(scrub_q), .sum_i(sum[32*c +: 32]),
+      .clk_i, .clk_post_i(clk_post), .rst_ni, .clear_i, .scrub_i(scrub_q), .sum_i(sum[32*c +: 32]),
       .acc_valid_i(acc_valid_in), .acc_i(acc_in), .acc_valid_o(acc_valid_out), .acc_o(acc_out),
       .req_valid_i(req_valid_in), .req_i(req_in), .req_valid_o(req_valid_out), .req_o(req_out),
       .tab_valid_i(tab_valid_in), .tab_i(tab_in), .tab_valid_o(tab_valid_out), .tab_o(tab_out),
@@ -183,7 +183,7 @@ module oct_exe #(
       .set_addr_i(prm_entry_i[SetW-1:0]), .set_data_i(prm_data_i[32*(c % Quarter) +: 32]),
       .table_we_i(table_we), .table_addr_i(table_addr), .table_data_i(prm_data_i), .byte_o(code)
     );
-    oct_delay #(.Width(8), .Depth(N - 1 - c)) u_deskew (.clk_i, .en_i(run), .d_i(code), .d_o(codes[8*c +: 8]));
+    oct_delay #(.Width(8), .Depth(N - 1 - c)) u_deskew (.clk_i(clk_post), .en_i(1'b1), .d_i(code), .d_o(codes[8*c +: 8]));
   end
 
   // --- all lanes in step ---
@@ -194,7 +194,7 @@ module oct_exe #(
     assign const_data[32*k +: 32] = prm_data_i[32*(k % Quarter) +: 32];
   end
   oct_deskewed #(.N(N)) u_deskewed (
-    .clk_i, .rst_ni, .clear_i, .scrub_i(scrub_q[3:0]), .run_i(run), .byte_i(codes), .add_valid_i(add_valid), .add_i(add_t),
+    .clk_i(clk_post), .rst_ni, .clear_i, .scrub_i(scrub_q[3:0]), .byte_i(codes), .add_valid_i(add_valid), .add_i(add_t),
     .res_re_o, .res_addr_o, .res_data_i, .out_valid_i(out_valid), .out_i(out_t),
     .out_we_o, .out_addr_o, .out_data_o, .out_index_o,
     .const_we_i(const_sel), .const_addr_i(prm_entry_i[3:0]), .const_data_i(const_data)

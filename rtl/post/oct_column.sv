@@ -10,7 +10,8 @@ module oct_column #(
   localparam int unsigned SetW = PSets > 1 ? $clog2(PSets) : 1,
   localparam int unsigned TabW = $clog2(1024 / N)
 ) (
-  input  logic            clk_i,
+  input  logic            clk_i,        // accumulators
+  input  logic            clk_post_i,   // what follows them: runs while emitted vectors or parameters are on their way
   input  logic            rst_ni,
   input  logic            clear_i,
   input  logic [9:0]      scrub_i,      // while clear_i: address to be set to zero in every memory
@@ -55,13 +56,11 @@ module oct_column #(
 
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) begin
-      {acc_valid_o, req_valid_o, tab_valid_o} <= '0;
+      acc_valid_o <= 1'b0;
     end else if (clear_i) begin
-      {acc_valid_o, req_valid_o, tab_valid_o} <= '0;
+      acc_valid_o <= 1'b0;
     end else begin
       acc_valid_o <= acc_valid_i;
-      req_valid_o <= req_valid_i;
-      tab_valid_o <= tab_valid_i;
     end
   end
 
@@ -84,21 +83,27 @@ module oct_column #(
   logic [7:0]  code;
 
   oct_sram_1r1w #(.Width(32), .Depth(PSets)) u_bias (
-    .clk_i, .we_i(bias_we_i || clear_i), .waddr_i(clear_i ? scrub_i[SetW-1:0] : set_addr_i), .wdata_i(clear_i ? 32'd0 : set_data_i),
+    .clk_i(clk_post_i), .we_i(bias_we_i || clear_i), .waddr_i(clear_i ? scrub_i[SetW-1:0] : set_addr_i), .wdata_i(clear_i ? 32'd0 : set_data_i),
     .re_i(req_valid_i), .raddr_i(req_i.pset[SetW-1:0]), .rdata_o(bias_rdata)
   );
   oct_sram_1r1w #(.Width(32), .Depth(PSets)) u_mult (
-    .clk_i, .we_i(mult_we_i || clear_i), .waddr_i(clear_i ? scrub_i[SetW-1:0] : set_addr_i), .wdata_i(clear_i ? 32'd0 : set_data_i),
+    .clk_i(clk_post_i), .we_i(mult_we_i || clear_i), .waddr_i(clear_i ? scrub_i[SetW-1:0] : set_addr_i), .wdata_i(clear_i ? 32'd0 : set_data_i),
     .re_i(req_valid_o), .raddr_i(req_o.pset[SetW-1:0]), .rdata_o(mult_rdata)
   );
 
-  always_ff @(posedge clk_i or negedge rst_ni) begin
-    if (!rst_ni) req2_q <= 1'b0;
-    else if (clear_i) req2_q <= 1'b0;
-    else req2_q <= req_valid_o;
+  always_ff @(posedge clk_post_i or negedge rst_ni) begin
+    if (!rst_ni) begin
+      {req_valid_o, req2_q, tab_valid_o} <= '0;
+    end else if (clear_i) begin
+      {req_valid_o, req2_q, tab_valid_o} <= '0;
+    end else begin
+      req_valid_o <= req_valid_i;
+      req2_q      <= req_valid_o;
+      tab_valid_o <= tab_valid_i;
+    end
   end
 
-  always_ff @(posedge clk_i) begin
+  always_ff @(posedge clk_post_i) begin
     if (req_valid_i) req_o <= req_i;
     if (req_valid_o) begin
       biased_q   <= acc_q + bias_rdata;
@@ -109,7 +114,7 @@ module oct_column #(
   // tab_i says when the code is there.
   // verilator lint_off PINCONNECTEMPTY
   oct_requant u_requant (
-    .clk_i, .valid_i(req2_q && !req2_tag_q.raw), .acc_i(biased_q), .mult_i(mult_rdata), .zy_i(req2_tag_q.zy),
+    .clk_i(clk_post_i), .valid_i(req2_q && !req2_tag_q.raw), .acc_i(biased_q), .mult_i(mult_rdata), .zy_i(req2_tag_q.zy),
     .y_signed_i(req2_tag_q.y_signed), .lo_i(req2_tag_q.lo), .hi_i(req2_tag_q.hi), .valid_o(), .code_o(code)
   );
   // verilator lint_on PINCONNECTEMPTY
@@ -117,21 +122,21 @@ module oct_column #(
   // --- raw sums: byte k shows in raw_byte in u + 9 + k ---
   logic [31:0] raw_q;
   logic [7:0]  raw_byte;
-  always_ff @(posedge clk_i) begin
+  always_ff @(posedge clk_post_i) begin
     if (raw_run_i) raw_q <= (req2_q && req2_tag_q.raw) ? biased_q : {8'd0, raw_q[31:8]};
   end
-  oct_delay #(.Width(8), .Depth(6)) u_raw (.clk_i, .en_i(raw_run_i), .d_i(raw_q[7:0]), .d_o(raw_byte));
+  oct_delay #(.Width(8), .Depth(6)) u_raw (.clk_i(clk_post_i), .en_i(raw_run_i), .d_i(raw_q[7:0]), .d_o(raw_byte));
 
   // --- table: the byte of a code is its index; a word holds N entries ---
   logic [8*N-1:0] table_rdata;
   logic [7:0]     code_q;
   oct_sram_1r1w #(.Width(8*N), .Depth(1024/N)) u_table (
-    .clk_i, .we_i(table_we_i || clear_i), .waddr_i(clear_i ? scrub_i[TabW-1:0] : table_addr_i),
+    .clk_i(clk_post_i), .we_i(table_we_i || clear_i), .waddr_i(clear_i ? scrub_i[TabW-1:0] : table_addr_i),
     .wdata_i(clear_i ? (8*N)'(0) : table_data_i),
     .re_i(tab_valid_i && tab_i.table_en), .raddr_i({tab_i.slot, code[7:$clog2(N)]}), .rdata_o(table_rdata)
   );
 
-  always_ff @(posedge clk_i) begin
+  always_ff @(posedge clk_post_i) begin
     if (tab_valid_i) begin
       tab_o  <= tab_i;
       code_q <= code;

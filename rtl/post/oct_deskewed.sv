@@ -7,7 +7,6 @@ module oct_deskewed #(
   input  logic           rst_ni,
   input  logic           clear_i,
   input  logic [3:0]     scrub_i,
-  input  logic           run_i,       // vectors may be on their way
   input  logic [8*N-1:0] byte_i,
   input  logic           add_valid_i, // T - 1
   input  oct_exe_pkg::add_tag_t       add_i,
@@ -55,24 +54,26 @@ module oct_deskewed #(
 
   logic [8*N-1:0] sum, straight, out0, out1, out2, out3;
   logic [N-1:0]   sum_valid;
+  logic           clk_add;  // runs while sums are on their way
+  oct_sleep #(.Hold(12)) u_add_sleep (.clk_i, .rst_ni, .wake_i(res_re_o || clear_i), .clk_o(clk_add));
   for (genvar c = 0; c < N; c++) begin : g_lane
     logic signed [8:0] conv, res;
     assign conv = oct_exe_pkg::code9(byte_i[8*c +: 8], tag_q.conv_signed);
     assign res  = oct_exe_pkg::code9(res_data_i[8*c +: 8], tag_q.res_signed);
     oct_add u_add (
-      .clk_i, .valid_i(add_q), .a_i(tag_q.res_is_a ? res : conv), .b_i(tag_q.res_is_a ? conv : res),
+      .clk_i(clk_add), .valid_i(add_q), .a_i(tag_q.res_is_a ? res : conv), .b_i(tag_q.res_is_a ? conv : res),
       .ra_i(ratio[31:0]), .rb_i(ratio[63:32]), .f_i(ratio[95:64]),
       .out_signed_i(tag_q.out_signed), .lo_i(tag_q.lo), .hi_i(tag_q.hi),
       .valid_o(sum_valid[c]), .code_o(sum[8*c +: 8])
     );
   end
-  oct_delay #(.Width(8*N), .Depth(8)) u_straight (.clk_i, .en_i(run_i), .d_i(byte_i), .d_o(straight));
+  oct_delay #(.Width(8*N), .Depth(8)) u_straight (.clk_i, .en_i(1'b1), .d_i(byte_i), .d_o(straight));
 
   // --- the last four cycles: enough to hold the four bytes of raw sums ---
   assign out0 = sum_valid[0] ? sum : straight;
-  oct_delay #(.Width(8*N), .Depth(1)) u_out1 (.clk_i, .en_i(run_i), .d_i(out0), .d_o(out1));
-  oct_delay #(.Width(8*N), .Depth(1)) u_out2 (.clk_i, .en_i(run_i), .d_i(out1), .d_o(out2));
-  oct_delay #(.Width(8*N), .Depth(1)) u_out3 (.clk_i, .en_i(run_i), .d_i(out2), .d_o(out3));
+  oct_delay #(.Width(8*N), .Depth(1)) u_out1 (.clk_i, .en_i(1'b1), .d_i(out0), .d_o(out1));
+  oct_delay #(.Width(8*N), .Depth(1)) u_out2 (.clk_i, .en_i(1'b1), .d_i(out1), .d_o(out2));
+  oct_delay #(.Width(8*N), .Depth(1)) u_out3 (.clk_i, .en_i(1'b1), .d_i(out2), .d_o(out3));
 
   // A raw vector's sums in order: lane c in bits 32c.
   logic [32*N-1:0] words;

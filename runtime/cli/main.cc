@@ -13,6 +13,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "files.h"
 #include "octile/codegen/codegen.h"
 #include "octile/frontend/importer.h"
 #include "octile/passes/passes.h"
@@ -21,6 +22,7 @@
 #include "octile/session/session.h"
 #include "octile/sim/iss_backend.h"
 #include "octile/support/npy.h"
+#include "rtl_program.h"
 
 namespace octile {
 namespace {
@@ -29,7 +31,19 @@ namespace fs = std::filesystem;
 
 std::atomic<bool> g_interrupted = false;
 
-void OnSignal(int) { g_interrupted = true; }
+// Whether there is something to end orderly: device processes, a build, files. Else a signal ends the program at once.
+std::atomic<bool> g_busy = false;
+
+void OnSignal(int) {
+  g_interrupted = true;
+  if (!g_busy) _exit(static_cast<int>(ErrorCode::kInterrupted));
+}
+
+class Busy {
+ public:
+  Busy() { g_busy = true; }
+  ~Busy() { g_busy = false; }
+};
 
 struct RunArguments {
   std::string model;
@@ -187,20 +201,6 @@ std::string FileName(const std::string& name) {
   return safe.size() <= 200 ? safe : fmt::format("{}%{:016X}", safe.substr(0, 180), std::hash<std::string>{}(name));
 }
 
-// Writes a file by way of a temporary one beside it, so that an interrupted run leaves no half-written file.
-Status WriteFile(const fs::path& file, const std::string& text) {
-  const fs::path part = file.string() + ".part";
-  {
-    std::ofstream stream(part, std::ios::binary);
-    stream << text;
-    if (!stream.flush()) return Fail(ErrorCode::kUsage, fmt::format("cannot write '{}'", file.string()));
-  }
-  std::error_code error;
-  fs::rename(part, file, error);
-  if (error) return Fail(ErrorCode::kUsage, fmt::format("cannot write '{}': {}", file.string(), error.message()));
-  return {};
-}
-
 // Names in a model need not be UTF-8; JSON must be.
 std::string Json(const nlohmann::json& report) { return report.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n"; }
 
@@ -209,7 +209,27 @@ Status SaveOutputs(const fs::path& folder, const std::map<std::string, Tensor>& 
   fs::create_directories(folder, error);
   if (error) return Fail(ErrorCode::kUsage, fmt::format("cannot create '{}': {}", folder.string(), error.message()));
   for (const auto& [name, tensor] : outputs) {
-    OCTILE_RETURN_IF_ERROR(WriteNpy(folder / (FileName(name) + ".npy"), tensor));
+    PendingFile file(folder / (FileName(name) + ".npy"));
+    OCTILE_RETURN_IF_ERROR(WriteNpy(file.path(), tensor));
+    OCTILE_RETURN_IF_ERROR(file.Commit());
+  }
+  return {};
+}
+
+void AddOption(std::string& device, const std::string& key, const std::string& value) {
+  device += fmt::format("{}{}={}", device.find('?') == std::string::npos ? '?' : '&', key, driver::EscapeUri(value));
+}
+
+// RTL devices of other configurations than the named ones, and with waveforms, are built at their first use.
+Status ProvideRtlPrograms(std::vector<std::string>& devices, const Config& config) {
+  for (std::string& device : devices) {
+    if (device.substr(0, device.find('?')) != "rtl") continue;
+    const auto has = [&](const char* option) { return device.find(fmt::format("?{}=", option)) != std::string::npos || device.find(fmt::format("&{}=", option)) != std::string::npos; };
+    if (has("program")) continue;
+    const driver::RtlVariant variant = has("wave") ? driver::RtlVariant::kWave : has("seed_x") ? driver::RtlVariant::kChecked : driver::RtlVariant::kPlain;
+    OCTILE_ASSIGN_OR_RETURN(const std::string program, EnsureRtlProgram(config, variant, [](const std::string& notice) { std::cerr << "note: " << notice << std::endl; },
+                                                                        [] { return g_interrupted.load(); }));
+    if (!program.empty()) AddOption(device, "program", program);
   }
   return {};
 }
@@ -237,18 +257,23 @@ Expected<int> Run(const RunArguments& arguments) {
     OCTILE_ASSIGN_OR_RETURN(compiled, CompileModel(arguments, config, inputs));
   }
   for (const std::string& note : compiled.notes) std::cerr << "note: " << note << "\n";
+  if (!arguments.wave_cycles.empty() && arguments.wave.empty()) return Fail(ErrorCode::kUsage, "--wave-cycles needs --wave FILE.fst");
+  std::optional<PendingFile> wave;
   if (!arguments.wave.empty()) {
+    wave.emplace(fs::absolute(arguments.wave));
+    const fs::path folder = wave->path().parent_path();
+    if (!fs::is_directory(folder)) return Fail(ErrorCode::kUsage, fmt::format("--wave {}: there is no folder '{}'", arguments.wave, folder.string()));
     bool rtl = false;
     for (std::string& device : devices) {
       if (device.substr(0, 3) != "rtl") continue;
       rtl = true;
-      device += (device.find('?') == std::string::npos ? "?" : "&") + ("wave=" + fs::absolute(arguments.wave).string());
-      if (!arguments.wave_cycles.empty()) device += "&wave_cycles=" + arguments.wave_cycles;
+      AddOption(device, "wave", wave->path().string());
+      if (!arguments.wave_cycles.empty()) AddOption(device, "wave_cycles", arguments.wave_cycles);
     }
     if (!rtl) return Fail(ErrorCode::kUsage, "--wave needs the device rtl");
-  } else if (!arguments.wave_cycles.empty()) {
-    return Fail(ErrorCode::kUsage, "--wave-cycles needs --wave FILE.fst");
   }
+  const Busy busy;
+  OCTILE_RETURN_IF_ERROR(ProvideRtlPrograms(devices, config));
 
   session::Options options;
   options.devices = devices;
@@ -271,6 +296,10 @@ Expected<int> Run(const RunArguments& arguments) {
   OCTILE_ASSIGN_OR_RETURN(const session::Result result, session::Run(compiled.program, compiled.graph, config, options));
   if (const auto accuracy = session::CountCorrect(result.reference_outputs, options.labels, result.images); !accuracy) {
     return tl::unexpected<Error>(accuracy.error());
+  }
+  for (const session::DeviceResult& device : result.devices) {
+    std::error_code error;
+    if (wave && device.name == "rtl" && !device.error && fs::exists(wave->path(), error)) OCTILE_RETURN_IF_ERROR(wave->Commit());
   }
   const nlohmann::json report = session::Report(compiled.program, compiled.graph, config, options, result);
   if (!arguments.report.empty()) OCTILE_RETURN_IF_ERROR(WriteFile(arguments.report, Json(report)));
@@ -314,7 +343,10 @@ Expected<int> Compile(const RunArguments& arguments) {
   if (const Status valid = VerifyProgram(compiled.program); !valid) {
     return Fail(ErrorCode::kInternal, "the compiler made an invalid program: " + valid.error().message);
   }
-  OCTILE_RETURN_IF_ERROR(SaveProgram(compiled.program, arguments.output));
+  const Busy busy;
+  PendingFile file(arguments.output);
+  OCTILE_RETURN_IF_ERROR(SaveProgram(compiled.program, file.path()));
+  OCTILE_RETURN_IF_ERROR(file.Commit());
   std::cout << fmt::format("{}: {} instructions, {} layers, estimated {} cycles on {}\n", arguments.output, compiled.program.instructions.size(),
                            compiled.program.layers.size(), compiled.program.estimated_cycles, config.name);
   return 0;
@@ -374,9 +406,12 @@ int ListOperators() {
 }
 
 int ListDevices() {
+  const bool builder = !driver::FindDeviceProgram("octile-rtl-build").empty();
   for (const driver::DeviceInfo& info : driver::Device::Enumerate()) {
-    std::cout << fmt::format("  {:<20} {:<12} {}\n", info.uri, info.available ? "available" : "not built", info.description);
+    const bool rtl = info.uri.substr(0, info.uri.find(':')) == "rtl";
+    std::cout << fmt::format("  {:<20} {:<12} {}\n", info.uri, info.available ? "available" : rtl && builder ? "on demand" : "not built", info.description);
   }
+  if (builder) std::cout << "  The RTL of other configurations (--config FILE.yml) and with waveforms (--wave) is built at its first use.\n";
   return 0;
 }
 
@@ -386,6 +421,9 @@ int Main(int argc, char** argv) {
   action.sa_handler = OnSignal;
   sigaction(SIGINT, &action, nullptr);
   sigaction(SIGTERM, &action, nullptr);
+  sigaction(SIGHUP, &action, nullptr);
+  // A reader that went away is an error of writing, which is noticed.
+  std::signal(SIGPIPE, SIG_IGN);
 
   CLI::App app{"Runs quantized ONNX models on the Octile accelerator: compiles, simulates cycle by cycle, proves every step bit for bit."};
   app.require_subcommand(1);
@@ -451,7 +489,14 @@ int Main(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   try {
-    return octile::Main(argc, argv);
+    const int status = octile::Main(argc, argv);
+    // What was not written was not said.
+    std::cout.flush();
+    if (!std::cout) {
+      std::cerr << "octile: cannot write to standard output\n";
+      return status == 0 ? static_cast<int>(octile::ErrorCode::kUsage) : status;
+    }
+    return status;
   } catch (const std::exception& error) {
     std::cerr << "octile: internal error: " << error.what() << "\n";
     return static_cast<int>(octile::ErrorCode::kInternal);

@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstring>
+#include <limits>
 
 #include "octile/ir/host_ops.h"
 #include "octile/ir/tensor_ops.h"
@@ -26,14 +28,11 @@ int CodeAt(const Tensor& x, int64_t i) {
 }
 
 // Codes minus zero point, 9 bits signed.
-std::vector<int16_t> Widened(const Tensor& x, int zero) {
-  std::vector<int16_t> wide(x.bytes.size());
-  if (x.dtype == DType::kS8)
-    bulk::WidenS8(reinterpret_cast<const int8_t*>(x.bytes.data()), x.bytes.size(), zero,
-                  wide.data());
+void Widen(const uint8_t* codes, DType type, int64_t count, int zero, int16_t* to) {
+  if (type == DType::kS8)
+    bulk::WidenS8(reinterpret_cast<const int8_t*>(codes), static_cast<size_t>(count), zero, to);
   else
-    bulk::WidenU8(x.bytes.data(), x.bytes.size(), zero, wide.data());
-  return wide;
+    bulk::WidenU8(codes, static_cast<size_t>(count), zero, to);
 }
 
 std::vector<uint32_t> Bits(const std::vector<float>& values) {
@@ -55,103 +54,127 @@ class StepEvaluator {
   const TensorInfo& InInfo(size_t i) const { return graph_.tensor(step_.inputs[i]); }
   Tensor MakeOutput() const { return Tensor(out_.dtype, out_.shape); }
 
-  // N1 and N3. The image is gathered channels-last; one output row of pixels is one matrix product
-  // over all taps.
+  // The parts of an image that the windows of a convolution reach, as differences x - zx: one plane
+  // per channel, zeros where the windows lie outside the image.
+  struct PaddedImage {
+    int64_t rows = 0;
+    int64_t columns = 0;
+    std::vector<int16_t> values;
+    const int16_t* plane(int64_t channel) const { return values.data() + channel * rows * columns; }
+  };
+
+  // Channels [channel, channel + count) of image n.
+  void Pad(const ir::Conv& op, int64_t n, int64_t channel, int64_t count, PaddedImage* to) const {
+    const Tensor& x = *in_[0];
+    const int64_t height = x.shape[2], width = x.shape[3];
+    const int zero = InInfo(0).quant->zero_point;
+    to->rows = (out_.shape[2] - 1) * op.strides[0] + (op.kernel[0] - 1) * op.dilations[0] + 1;
+    to->columns = (out_.shape[3] - 1) * op.strides[1] + (op.kernel[1] - 1) * op.dilations[1] + 1;
+    to->values.assign(static_cast<size_t>(count * to->rows * to->columns), 0);
+    const int64_t first = std::max<int64_t>(0, op.pads[1]);  // column of the first in the image
+    const int64_t last = std::min(to->columns, width + op.pads[1]);
+    if (first >= last) return;
+    for (int64_t c = 0; c < count; ++c)
+      for (int64_t row = 0; row < to->rows; ++row) {
+        const int64_t iy = row - op.pads[0];
+        if (iy < 0 || iy >= height) continue;
+        const int64_t from =
+            ((n * x.shape[1] + channel + c) * height + iy) * width + first - op.pads[1];
+        Widen(x.bytes.data() + from, x.dtype, last - first, zero,
+              to->values.data() + (c * to->rows + row) * to->columns + first);
+      }
+  }
+
+  // N1 and N3. A group of channels is one matrix product per image: weights [output channel][input
+  // channel, tap] times what the taps see at each output position. Positions are taken in strips
+  // whose operands stay in the second-level cache.
   Tensor Eval(const ir::Conv& op) const {
     const Tensor& x = *in_[0];
-    const int64_t batch = x.shape[0], channels = x.shape[1], height = x.shape[2],
-                  width = x.shape[3];
-    const int64_t out_channels = out_.shape[1], out_height = out_.shape[2],
-                  out_width = out_.shape[3];
+    const int64_t channels = x.shape[1], out_channels = out_.shape[1];
+    const int64_t out_width = out_.shape[3], positions = out_.shape[2] * out_width;
     const int64_t per_group = channels / op.group, out_per_group = out_channels / op.group;
-    const int64_t taps = op.kernel[0] * op.kernel[1];
-    const bool depthwise = per_group == 1 && out_per_group == 1;
+    const int64_t taps = op.kernel[0] * op.kernel[1], depth = per_group * taps;
 
-    // Channels-last image of differences x - zx.
-    const std::vector<int16_t> planes = Widened(x, InInfo(0).quant->zero_point);
-    std::vector<int16_t> image(planes.size());
-    const int64_t pixels = height * width;
-    for (int64_t n = 0; n < batch; ++n)
-      for (int64_t c = 0; c < channels; ++c)
-        for (int64_t i = 0; i < pixels; ++i)
-          image[static_cast<size_t>((n * pixels + i) * channels + c)] =
-              planes[static_cast<size_t>((n * channels + c) * pixels + i)];
-    const std::vector<int16_t> padding(static_cast<size_t>(channels), 0);
+    // Weights minus zero points, in their own order.
+    std::vector<int16_t> weights(op.weights.codes.size());
+    for (int64_t o = 0; o < out_channels; ++o)
+      Widen(op.weights.codes.data() + o * depth, op.weights.dtype, depth,
+            op.weights.zero_points[static_cast<size_t>(o)], weights.data() + o * depth);
 
-    // Weights minus zero points: per tap, [input channel][output channel] of each group; depthwise:
-    // [tap][channel].
-    std::vector<bulk::PackedWeights> packed;
-    std::vector<int16_t> flat;
-    const auto weight = [&](int64_t o, int64_t k, int64_t t) {
-      return static_cast<int16_t>(op.weights.at((o * per_group + k) * taps + t) -
-                                  op.weights.zero_points[static_cast<size_t>(o)]);
-    };
-    if (depthwise) {
-      for (int64_t t = 0; t < taps; ++t)
-        for (int64_t c = 0; c < channels; ++c) flat.push_back(weight(c, 0, t));
-    } else {
-      for (int64_t g = 0; g < op.group; ++g)
-        for (int64_t t = 0; t < taps; ++t) {
-          flat.clear();
-          for (int64_t k = 0; k < per_group; ++k)
-            for (int64_t o = 0; o < out_per_group; ++o)
-              flat.push_back(weight(g * out_per_group + o, k, t));
-          packed.emplace_back(flat.data(), per_group, out_per_group, out_per_group, 1);
-        }
-    }
-
+    constexpr int64_t kOperands = 1 << 18;  // elements of a strip
+    const int64_t strip =
+        std::clamp<int64_t>(kOperands / std::max(depth, out_per_group) / 32 * 32, 32, 1024);
+    PaddedImage image;
+    bulk::PackedWeights operands;
+    std::vector<int16_t> rows(static_cast<size_t>(2 * strip));
+    std::vector<int32_t> acc(static_cast<size_t>(out_per_group * strip));
     Tensor y = MakeOutput();
-    const std::vector<uint32_t> multipliers = Bits(op.multipliers);
-    std::vector<int32_t> acc(static_cast<size_t>(out_width * out_channels));
-    std::vector<uint8_t> codes(static_cast<size_t>(out_channels));
-    std::vector<const int16_t*> rows(static_cast<size_t>(std::max(out_width, taps)));
-    for (int64_t n = 0; n < batch; ++n)
-      for (int64_t oy = 0; oy < out_height; ++oy) {
-        for (int64_t ox = 0; ox < out_width; ++ox)
-          std::copy(op.bias.begin(), op.bias.end(), acc.begin() + ox * out_channels);
-        const auto pixel = [&](int64_t ox, int64_t t) -> const int16_t* {
-          const int64_t iy = oy * op.strides[0] + t / op.kernel[1] * op.dilations[0] - op.pads[0];
-          const int64_t ix = ox * op.strides[1] + t % op.kernel[1] * op.dilations[1] - op.pads[1];
-          if (iy < 0 || iy >= height || ix < 0 || ix >= width) return padding.data();
-          return image.data() + ((n * height + iy) * width + ix) * channels;
-        };
-        if (depthwise) {
-          for (int64_t ox = 0; ox < out_width; ++ox) {
-            for (int64_t t = 0; t < taps; ++t) rows[static_cast<size_t>(t)] = pixel(ox, t);
-            bulk::DepthwiseI16(rows.data(), static_cast<size_t>(taps), flat.data(),
-                               static_cast<size_t>(channels), acc.data() + ox * out_channels);
+    for (int64_t n = 0; n < x.shape[0]; ++n)
+      for (int64_t g = 0; g < op.group; ++g) {
+        Pad(op, n, g * per_group, per_group, &image);
+        for (int64_t first = 0; first < positions; first += strip) {
+          const int64_t count = std::min(strip, positions - first);
+          operands.Reshape(static_cast<size_t>(depth), static_cast<size_t>(count));
+          for (int64_t k = 0; k < depth; k += 2) {
+            const bool pair = k + 1 < depth;
+            Gather(op, image, k, first, count, rows.data());
+            if (pair) Gather(op, image, k + 1, first, count, rows.data() + strip);
+            operands.SetPair(static_cast<size_t>(k / 2), rows.data(),
+                             pair ? rows.data() + strip : nullptr);
           }
-        } else {
-          for (int64_t g = 0; g < op.group; ++g)
-            for (int64_t t = 0; t < taps; ++t) {
-              for (int64_t ox = 0; ox < out_width; ++ox)
-                rows[static_cast<size_t>(ox)] = pixel(ox, t) + g * per_group;
-              bulk::GemmI16Rows(rows.data(), static_cast<size_t>(out_width),
-                                packed[static_cast<size_t>(g * taps + t)],
-                                acc.data() + g * out_per_group, static_cast<size_t>(out_channels));
+          for (int64_t o = 0; o < out_per_group; ++o)
+            std::fill_n(acc.begin() + o * count, count,
+                        op.bias[static_cast<size_t>(g * out_per_group + o)]);
+          bulk::GemmI16(weights.data() + g * out_per_group * depth, static_cast<size_t>(depth),
+                        static_cast<size_t>(out_per_group), operands, acc.data(),
+                        static_cast<size_t>(count));
+          for (int64_t o = 0; o < out_per_group; ++o) {
+            const int64_t c = g * out_per_group + o;
+            const int64_t at = (n * out_channels + c) * positions + first;
+            const int32_t* sums = acc.data() + o * count;
+            if (out_.dtype == DType::kS32) {
+              std::copy_n(sums, count, y.data<int32_t>().begin() + at);
+              continue;
             }
-        }
-        for (int64_t ox = 0; ox < out_width; ++ox) {
-          const int32_t* sums = acc.data() + ox * out_channels;
-          const auto at = [&](int64_t c) {
-            return static_cast<size_t>(((n * out_channels + c) * out_height + oy) * out_width + ox);
-          };
-          if (out_.dtype == DType::kS32) {
-            for (int64_t c = 0; c < out_channels; ++c) y.data<int32_t>()[at(c)] = sums[c];
-            continue;
+            const uint32_t multiplier = num::FloatBits(op.multipliers[static_cast<size_t>(c)]);
+            bulk::RequantizeRow(sums, static_cast<size_t>(count), &multiplier, 0,
+                                out_.quant->zero_point, NumRange(op.clamp), y.bytes.data() + at);
           }
-          bulk::RequantizeRow(sums, static_cast<size_t>(out_channels), multipliers.data(), 1,
-                              out_.quant->zero_point, NumRange(op.clamp), codes.data());
-          for (int64_t c = 0; c < out_channels; ++c) y.bytes[at(c)] = codes[static_cast<size_t>(c)];
         }
       }
     return y;
   }
 
+  // What one tap of one input channel, k = channel * taps + tap, sees at output positions [first,
+  // first + count).
+  void Gather(const ir::Conv& op, const PaddedImage& image, int64_t k, int64_t first, int64_t count,
+              int16_t* to) const {
+    const int64_t tap = k % (op.kernel[0] * op.kernel[1]);
+    const int64_t ky = tap / op.kernel[1], kx = tap % op.kernel[1];
+    const int16_t* from = image.plane(k / (op.kernel[0] * op.kernel[1])) +
+                          ky * op.dilations[0] * image.columns + kx * op.dilations[1];
+    const int64_t width = out_.shape[3];
+    // Without window overlap in rows the positions of all rows lie behind one another.
+    const bool dense = op.strides[0] == 1 && op.strides[1] == 1 && image.columns == width;
+    while (count > 0) {
+      const int64_t x = first % width;
+      const int64_t run = dense ? count : std::min(count, width - x);
+      const int16_t* row = from + first / width * op.strides[0] * image.columns + x * op.strides[1];
+      if (op.strides[1] == 1)
+        std::copy_n(row, run, to);
+      else
+        for (int64_t i = 0; i < run; ++i) to[i] = row[i * op.strides[1]];
+      first += run;
+      count -= run;
+      to += run;
+    }
+  }
+
   Tensor Eval(const ir::Gemm& op) const {
     const Tensor& x = *in_[0];
     const int64_t k = x.shape.back(), n = out_.shape.back(), m = x.size() / k;
-    const std::vector<int16_t> a = Widened(x, InInfo(0).quant->zero_point);
+    std::vector<int16_t> a(x.bytes.size());
+    Widen(x.bytes.data(), x.dtype, x.size(), InInfo(0).quant->zero_point, a.data());
     std::vector<int16_t> w(op.weights.codes.size());
     for (size_t i = 0; i < w.size(); ++i)
       w[i] = static_cast<int16_t>(op.weights.at(static_cast<int64_t>(i)) -
@@ -219,13 +242,36 @@ class StepEvaluator {
   }
 
   Tensor Eval(const ir::MaxPool& op) const {
+    return out_.dtype == DType::kS8 ? MaxOf<int8_t>(op) : MaxOf<uint8_t>(op);
+  }
+
+  // Row by row: each tap raises the outputs whose window has it inside the image.
+  template <class Code>
+  Tensor MaxOf(const ir::MaxPool& op) const {
+    const Tensor& x = *in_[0];
+    const int64_t height = x.shape[2], width = x.shape[3], out_width = out_.shape[3];
     Tensor y = MakeOutput();
-    const int lowest = ir::FullRange(out_.dtype).lo;
-    ForEachWindow(op, [&](int64_t at, const std::vector<int>& codes) {
-      int best = lowest;
-      for (int q : codes) best = std::max(best, q);
-      y.bytes[static_cast<size_t>(at)] = static_cast<uint8_t>(best);
-    });
+    const auto codes = x.data<Code>();
+    const auto out = y.data<Code>();
+    std::fill(out.begin(), out.end(), std::numeric_limits<Code>::lowest());
+    for (int64_t plane = 0; plane < x.shape[0] * x.shape[1]; ++plane)
+      for (int64_t oy = 0; oy < out_.shape[2]; ++oy) {
+        Code* to = out.data() + (plane * out_.shape[2] + oy) * out_width;
+        for (int64_t ky = 0; ky < op.kernel[0]; ++ky) {
+          const int64_t iy = oy * op.strides[0] + ky * op.dilations[0] - op.pads[0];
+          if (iy < 0 || iy >= height) continue;
+          const Code* row = codes.data() + (plane * height + iy) * width;
+          for (int64_t kx = 0; kx < op.kernel[1]; ++kx) {
+            // ix = ox * stride + at lies inside for ox in [first, last).
+            const int64_t at = kx * op.dilations[1] - op.pads[1], stride = op.strides[1];
+            const int64_t first = at < 0 ? (-at + stride - 1) / stride : 0;
+            const int64_t last =
+                at >= width ? 0 : std::min(out_width, (width - 1 - at) / stride + 1);
+            for (int64_t ox = first; ox < last; ++ox)
+              to[ox] = std::max(to[ox], row[ox * stride + at]);
+          }
+        }
+      }
     return y;
   }
 
@@ -242,31 +288,26 @@ class StepEvaluator {
     return y;
   }
 
-  template <class Rule>
-  Tensor Pairwise(Rule rule) const {
-    const Tensor& a = *in_[0];
-    const Tensor& b = *in_[1];
-    Tensor y = MakeOutput();
-    size_t at = 0;
-    ir::ForEachPair(out_.shape, ir::BroadcastStrides(a.shape, out_.shape),
-                    ir::BroadcastStrides(b.shape, out_.shape), [&](int64_t i, int64_t j) {
-                      y.bytes[at++] = static_cast<uint8_t>(rule(CodeAt(a, i), CodeAt(b, j)));
-                    });
-    return y;
+  // Operand i in the shape of the output.
+  Tensor Operand(size_t i) const {
+    return in_[i]->shape == out_.shape ? *in_[i] : ir::BroadcastTensor(*in_[i], out_.shape);
   }
 
   Tensor Eval(const ir::Add& op) const {
-    const num::AddConstants constants{op.ra, op.rb, op.f};
-    return Pairwise(
-        [&](int a, int b) { return num::fp::Add(a, b, constants, NumRange(op.clamp)); });
+    const Tensor a = Operand(0), b = Operand(1);
+    Tensor y = MakeOutput();
+    bulk::AddRow(a.bytes.data(), NumRange(a.dtype), b.bytes.data(), NumRange(b.dtype),
+                 y.bytes.size(), {op.ra, op.rb, op.f}, NumRange(op.clamp), y.bytes.data());
+    return y;
   }
 
   Tensor Eval(const ir::Mul& op) const {
-    const int za = InInfo(0).quant->zero_point, zb = InInfo(1).quant->zero_point,
-              zy = out_.quant->zero_point;
-    return Pairwise([&](int a, int b) {
-      return num::fp::Mul((a - za) * (b - zb), op.r, zy, NumRange(op.clamp));
-    });
+    const Tensor a = Operand(0), b = Operand(1);
+    Tensor y = MakeOutput();
+    bulk::MulRow(a.bytes.data(), NumRange(a.dtype), InInfo(0).quant->zero_point, b.bytes.data(),
+                 NumRange(b.dtype), InInfo(1).quant->zero_point, y.bytes.size(), op.r,
+                 out_.quant->zero_point, NumRange(op.clamp), y.bytes.data());
+    return y;
   }
 
   Tensor Eval(const ir::Concat& op) const { return ir::ConcatTensors(in_, op.axis); }

@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnxruntime
-import photos
 import zoo_networks
 from onnxruntime import quantization
 from onnxruntime.quantization import QuantFormat, QuantType
@@ -57,6 +56,8 @@ def quantize(source, target, variant, images, ranges):
 
 def build(name, variants, folder):
     """Writes the missing files of one network."""
+    import photos  # needs scripts/venv --models, unlike everything else here
+
     start = time.monotonic()
     entry = NETWORKS[name]
     network = entry.build()

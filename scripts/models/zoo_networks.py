@@ -23,6 +23,10 @@ class Network(Builder):
         super().__init__(name, seed)
         self.epsilon = epsilon
 
+    def plain_conv_relu(self, x, channels_in, channels_out, kernel, **options):
+        """For networks without batch norms: the gain keeps the mean square, 2 over that of the channels' magnitudes."""
+        return self.relu(self.conv(x, channels_in, channels_out, kernel, gain=24 / 13, **options))
+
     def image(self, height=224, width=224):
         return self.input("image", [1, 3, height, width])
 
@@ -166,13 +170,13 @@ def squeezenet():
     def pool(x):
         return b.max_pool(x, 3, 2, ceil_mode=1)
 
-    x, channels = pool(b.relu(b.conv(b.image(), 3, 64, 3, stride=2, pads=(0, 0, 0, 0)))), 64
+    x, channels = pool(b.plain_conv_relu(b.image(), 3, 64, 3, stride=2, pads=(0, 0, 0, 0))), 64
     for squeeze, expand, then_pool in [(16, 64, False), (16, 64, True), (32, 128, False), (32, 128, True), (48, 192, False),
                                        (48, 192, False), (64, 256, False), (64, 256, False)]:
-        y = b.relu(b.conv(x, channels, squeeze, 1))
-        x = b.concat([b.relu(b.conv(y, squeeze, expand, 1)), b.relu(b.conv(y, squeeze, expand, 3))])
+        y = b.plain_conv_relu(x, channels, squeeze, 1)
+        x = b.concat([b.plain_conv_relu(y, squeeze, expand, 1), b.plain_conv_relu(y, squeeze, expand, 3)])
         x, channels = pool(x) if then_pool else x, 2 * expand
-    x = b.node("GlobalAveragePool", [b.relu(b.conv(x, channels, 1000, 1))])
+    x = b.node("GlobalAveragePool", [b.plain_conv_relu(x, channels, 1000, 1)])
     b.output(b.flatten(x), [1, 1000], "scores")
     return b
 
@@ -253,7 +257,7 @@ def vgg16():
     x, channels = b.image(), 3
     for out, count in [(64, 2), (128, 2), (256, 3), (512, 3), (512, 3)]:
         for _ in range(count):
-            x, channels = b.relu(b.conv(x, channels, out, 3)), out
+            x, channels = b.plain_conv_relu(x, channels, out, 3), out
         x = b.max_pool(x, 2)
     # The adaptive pooling to 7x7 of a 7x7 image, as it is exported.
     x = b.flatten(b.average_pool(x, 1))
@@ -314,13 +318,13 @@ def yolov5n_640x640():
     return _yolov5n(640, 640)
 
 
-def yolov8n_640x640():
+def _yolov8n(size):
     """With the decoding that its exporter writes: boxes as centre and size in pixels, then the classes' probabilities.
 
     The nodes called decode_* are the float tail: expectation over 16 bins, box arithmetic. They stay in float.
     """
-    b = Network("yolov8n_640x640", 8, epsilon=1e-3)
-    size, bins, classes = 640, 16, 80
+    b = Network(f"yolov8n_{size}x{size}", 8, epsilon=1e-3)
+    bins, classes = 16, 80
 
     def c2f(x, channels_in, channels, count, shortcut):
         half = channels // 2
@@ -372,6 +376,10 @@ def yolov8n_640x640():
     result = decode("Concat", [y, b.node("Sigmoid", [scores])], "result", axis=1)
     b.output(result, [1, 4 + classes, count], "detections")
     return b
+
+
+def yolov8n_640x640():
+    return _yolov8n(640)
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@
 #include "backends.h"
 #include "programs.h"
 #include "transport/channel.h"
+#include "transport/process.h"
 
 namespace octile::driver {
 namespace {
@@ -609,9 +610,36 @@ TEST(Devices, CustomConfigurationFiles) {
   const auto rtl = Device::Open("rtl:" + path);
   ASSERT_FALSE(rtl);
   EXPECT_EQ(rtl.error().code, Code::kNotFound);
-  EXPECT_THAT(rtl.error().message, HasSubstr("OCTILE_RTL_FILES=" + path));
+  EXPECT_THAT(rtl.error().message, HasSubstr("octile-rtl-build " + path));
   EXPECT_THAT(rtl.error().message, HasSubstr("octile-device-rtl-"));
   fs::remove(path);
+}
+
+TEST(Devices, PathsInUrisAreEscaped) {
+  const std::string path = TempPath(" a?b&c=50%25.yml");
+  std::ofstream(path) << "arch: {n: 4, weight_rows: 2, ring_tiles: 32, acc_depth: 64, banks: 5, "
+                         "bank_depth: 256, psets: 16,\n"
+                         "       wrows: 64, read_bursts: 4, write_bursts: 2}\n";
+  const auto opened = Device::Open("systemc:" + EscapeUri(path));
+  ASSERT_TRUE(opened) << opened.error().message;
+  EXPECT_EQ(opened->capabilities().arch.banks, 5);
+  EXPECT_FALSE(Device::Open("systemc:" + path));
+  fs::remove(path);
+}
+
+TEST(Devices, AGivenDeviceProgramIsUsed) {
+  const std::string program = FindDeviceProgram("octile-device-systemc");
+  ASSERT_FALSE(program.empty());
+  const std::string link = TempPath(" a device");
+  fs::create_symlink(program, link);
+  setenv("OCTILE_DEVICE_DIR", "/no/such/folder", 1);
+  EXPECT_TRUE(Device::Open("systemc:tiny?program=" + EscapeUri(link)));
+  fs::remove(link);
+  const auto gone = Device::Open("systemc:tiny?program=" + EscapeUri(link));
+  unsetenv("OCTILE_DEVICE_DIR");
+  ASSERT_FALSE(gone);
+  EXPECT_EQ(gone.error().code, Code::kNotFound);
+  EXPECT_THAT(gone.error().message, HasSubstr(link));
 }
 
 TEST(Devices, ProgramsThatAreNoDevices) {
@@ -643,7 +671,10 @@ TEST(Devices, ProgramsThatAreNoDevices) {
 TEST(Devices, DeviceProgramsExplainTheirOptions) {
   const auto message = [](const std::string& uri) {
     const auto device = Device::Open(uri);
-    return device ? "opened" : device.error().message;
+    if (device) return std::string("opened");
+    // The user's mistake, not the device's.
+    if (uri.find("listen") == std::string::npos) EXPECT_EQ(device.error().code, Code::kInvalidArgument) << uri;
+    return device.error().message;
   };
   EXPECT_THAT(message("systemc:tiny?flip=5"), HasSubstr("[REGION:]OFFSET:BIT"));
   EXPECT_THAT(message("systemc:tiny?flip=9:5:1"), HasSubstr("region 9"));

@@ -626,6 +626,10 @@ TEST(DeviceOpen, NamesWhatIsWrong) {
   check("mock:tiny?what=1", Code::kInvalidArgument, "what");
   check("mock:tiny?memory", Code::kInvalidArgument, "memory");
   check("mock:tiny?memory=1&memory=2", Code::kInvalidArgument, "twice");
+  check("mock:tiny?memory=%3x", Code::kInvalidArgument, "'%3x' is no escaped byte");
+  check("mock:%", Code::kInvalidArgument, "'%' is no escaped byte");
+  check("mock:%00", Code::kInvalidArgument, "'%00' is no escaped byte");
+  check("mock:h%75ge", Code::kConfiguration, "no configuration 'huge'");
   check("mock:tiny?memory=x", Code::kInvalidArgument, "'x'");
   check("mock:tiny?memory=5000", Code::kInvalidArgument, "4096");
   check("mock:tiny?fault=OOPS", Code::kInvalidArgument, "OOPS");

@@ -62,6 +62,7 @@ TEST(RtlVariants, WaveOptionsAreChecked) {
   for (const char* window : {"5", "9:3", "a:b", "7:7"}) {
     const auto device = Device::Open(std::string("rtl:tiny?wave=x.fst&wave_cycles=") + window);
     ASSERT_FALSE(device) << window;
+    EXPECT_EQ(device.error().code, Code::kInvalidArgument) << window;
     EXPECT_THAT(device.error().message, testing::HasSubstr("wave_cycles")) << window;
   }
 }

@@ -105,6 +105,58 @@ class ProgramTest(unittest.TestCase):
         (self.folder / "bad.octile").write_bytes(data[: len(data) // 3])
         self.expect(4, "run", self.folder / "bad.octile", "--device", "iss", says=["bad.octile"])
 
+    def test_standard_output_that_cannot_be_written(self):
+        self.expect(0, "compile", MODELS / "mlp.onnx", "-o", self.folder / "p.octile")
+        for arguments in (("run", MODELS / "mlp.onnx", "--device", "iss"), ("compile", MODELS / "mlp.onnx", "-o", self.folder / "q.octile"),
+                          ("inspect", self.folder / "p.octile"), ("disasm", self.folder / "p.octile"), ("ops",), ("devices",), ("--help",),
+                          ("--version",)):
+            with self.subTest(arguments=arguments):
+                with open("/dev/full", "wb") as full:
+                    done = subprocess.run([OCTILE, *map(str, arguments)], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+                self.assertEqual(done.returncode, 2, done.stderr)
+                self.assertIn("standard output", done.stderr)
+                # A reader that is gone.
+                reader, writer = os.pipe()
+                os.close(reader)
+                done = subprocess.run([OCTILE, *map(str, arguments)], stdout=writer, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+                os.close(writer)
+                self.assertEqual(done.returncode, 2, done.stderr)
+                self.assertIn("standard output", done.stderr)
+
+    def test_files_that_cannot_be_written(self):
+        missing = self.folder / "missing"
+        for arguments in (("run", MODELS / "mlp.onnx", "--device", "iss", "--report", missing / "r.json"),
+                          ("run", MODELS / "mlp.onnx", "--device", "iss", "--report", "/dev/full"),
+                          ("run", MODELS / "mlp.onnx", "--device", "iss", "--output-dir", MODELS / "mlp.onnx" / "out"),
+                          ("compile", MODELS / "mlp.onnx", "-o", missing / "p.octile"),
+                          ("compile", MODELS / "mlp.onnx", "-o", "/dev/full")):
+            with self.subTest(arguments=arguments):
+                done = run(*arguments)
+                self.assertIn(done.returncode, (2, 4), done.stderr)
+                self.assertIn(str(arguments[-1]), done.stderr)
+        # What is no file stays what it is.
+        self.expect(0, "compile", MODELS / "mlp.onnx", "-o", "/dev/null")
+        self.assertTrue(pathlib.Path("/dev/null").is_char_device())
+        # A link stays a link.
+        (self.folder / "real.json").write_text("old")
+        (self.folder / "link.json").symlink_to("real.json")
+        self.expect(0, "run", MODELS / "mlp.onnx", "--device", "iss", "--report", self.folder / "link.json")
+        self.assertTrue((self.folder / "link.json").is_symlink())
+        self.assertEqual(json.loads((self.folder / "real.json").read_text())["model"], "mlp")
+
+    def test_options_of_devices(self):
+        for device, name in (("systemc?flip=zzz", "flip"), ("iss?flip=zzz", "flip"), ("systemc?memory=5", "memory"), ("systemc?speed=9", "speed"),
+                             ("systemc?flip", "flip"), ("rtl?wave_cycles=3:1", "wave_cycles")):
+            with self.subTest(device=device):
+                done = self.expect(2, "run", MODELS / "mlp.onnx", "--device", device, "--config", "tiny", says=[f"'{name}"])
+                self.assertNotIn("lost", done.stderr)
+
+    def test_configurations_that_cannot_run_anything(self):
+        config = self.folder / "c.yml"
+        config.write_text("arch: {n: 4, weight_rows: 2, ring_tiles: 32, acc_depth: 100, banks: 1, bank_depth: 256, psets: 20, wrows: 64, "
+                          "read_bursts: 4, write_bursts: 2}\n")
+        self.expect(4, "run", MODELS / "mlp.onnx", "--device", "iss", "--config", config, says=["c.yml", "banks", "nothing can run"])
+
     def test_bit_flip_is_found_and_named(self):
         # Region 1 holds weights and parameters: a wrong weight changes a result on this device alone.
         found = 0

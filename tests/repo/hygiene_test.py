@@ -125,7 +125,7 @@ class Hygiene(unittest.TestCase):
 
     def test_scripts_that_pages_name_exist(self):
         self.check(f"{page}: {name}" for page in text_files(".md")
-                   for name in re.findall(r"(?<![\w/.])scripts/[\w/]+(?:\.\w+)?", text(page))
+                   for name in re.findall(r"(?<![\w/.])scripts/[\w/-]+(?:\.\w+)?", text(page))
                    if not (ROOT / name).exists())
 
     def test_programs_are_executable_and_nothing_else_is(self):

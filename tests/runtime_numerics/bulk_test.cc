@@ -6,8 +6,10 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <limits>
 #include <new>
+#include <string>
 #include <vector>
 
 #include "evidence.h"
@@ -312,13 +314,59 @@ TEST(MulRow, EqualsTheScalarForm) {
 }
 
 TEST(TableRow, LooksUpTheRawByte) {
-  uint8_t table[256], x[256], y[256];
-  for (int i = 0; i < 256; ++i) {
-    table[i] = static_cast<uint8_t>(255 - i);
-    x[i] = static_cast<uint8_t>(i * 3);
+  Random random(38);
+  uint8_t table[256];
+  for (uint8_t& entry : table) entry = static_cast<uint8_t>(random.Bits());
+  for (const size_t count : {0, 1, 63, 64, 65, 200, 1000}) {
+    Guarded<uint8_t> x(count), y(count);
+    for (size_t i = 0; i < count; ++i) x.data()[i] = static_cast<uint8_t>(random.Bits());
+    for (Isa isa : kAll) {
+      TableRow(x.data(), count, table, y.data(), isa);
+      for (size_t i = 0; i < count; ++i)
+        ASSERT_EQ(y.data()[i], table[x.data()[i]]) << i << " " << IsaName(isa);
+      // In place, as the post units use it.
+      std::vector<uint8_t> z(x.data(), x.data() + count);
+      TableRow(z.data(), count, table, z.data(), isa);
+      ASSERT_TRUE(std::equal(z.begin(), z.end(), y.data())) << IsaName(isa);
+    }
   }
-  TableRow(x, 256, table, y);
-  for (int i = 0; i < 256; ++i) ASSERT_EQ(y[i], 255 - x[i]);
+}
+
+TEST(PackedWeights, ByPairsOfRowsInMemoryThatIsKept) {
+  Random random(39);
+  PackedWeights kept;
+  for (int round = 0; round < 200; ++round) {
+    const size_t m = random.Int(1, 14), k = random.Int(1, 70), n = random.Int(1, 70);
+    const std::vector<int16_t> a = Operands(random, m * k);
+    const std::vector<int16_t> w = Operands(random, k * n);
+    kept.Reshape(k, n);
+    for (size_t p = 0; p < (k + 1) / 2; ++p)
+      kept.SetPair(p, &w[2 * p * n], 2 * p + 1 < k ? &w[(2 * p + 1) * n] : nullptr);
+    std::vector<int32_t> expected(m * n), acc(m * n);
+    NaiveGemm(a.data(), k, m, w.data(), k, n, expected.data(), n);
+    GemmI16(a.data(), k, m, kept, acc.data(), n);
+    ASSERT_EQ(acc, expected) << m << "x" << k << "x" << n;
+  }
+}
+
+TEST(Isa, TheVariableNamesOne) {
+  const char* before = std::getenv("OCTILE_ISA");
+  const std::string kept = before == nullptr ? "" : before;
+  for (Isa isa : kAll) {
+    setenv("OCTILE_ISA", IsaName(isa), 1);
+    EXPECT_TRUE(CheckIsaVariable()) << IsaName(isa);
+  }
+  setenv("OCTILE_ISA", "neon", 1);
+  const Status wrong = CheckIsaVariable();
+  ASSERT_FALSE(wrong);
+  EXPECT_EQ(wrong.error().code, ErrorCode::kUsage);
+  EXPECT_NE(wrong.error().message.find("'neon'"), std::string::npos) << wrong.error().message;
+  setenv("OCTILE_ISA", "", 1);
+  EXPECT_TRUE(CheckIsaVariable());
+  if (before == nullptr)
+    unsetenv("OCTILE_ISA");
+  else
+    setenv("OCTILE_ISA", kept.c_str(), 1);
 }
 
 }  // namespace

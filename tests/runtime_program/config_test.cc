@@ -92,7 +92,9 @@ TEST(Config, ErrorsNameFieldAndValue) {
   ExpectError(Replaced("n: 16", "n: 16, n: 16"), "twice");
   ExpectError(Replaced("n: 16", "n: 16, m: 16"), "no field 'm'");
   ExpectError(Replaced("weight_rows: 4", "weight_rows: 32"), "'weight_rows' = 32 is above n = 16");
-  ExpectError(Replaced("banks: 24", "banks: 33"), "'banks' = 33 is outside 1..32");
+  ExpectError(Replaced("banks: 24", "banks: 33"), "'banks' = 33 is outside 2..32");
+  ExpectError(Replaced("banks: 24", "banks: 0"), "'banks' = 0 is outside 2..32");
+  ExpectError(Replaced("banks: 24", "banks: 1"), "'banks' = 1: nothing can run");
   ExpectError(Replaced("bank_depth: 1024", "bank_depth: 4096"), "98304 vectors");
   ExpectError(std::string(kArch) + "platform: {read_latency: 0}\n",
               "'read_latency' = 0 is outside 1..65535");

@@ -4,8 +4,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
 #include <new>
+#include <optional>
+#include <vector>
 
 #include "octile/numerics/fp.h"
 
@@ -280,6 +283,26 @@ OCTILE_AVX2 size_t MulRow256(const uint8_t* a, bool a_signed, int za, const uint
   return i;
 }
 
+// ---- Table: two permutations of 128 entries each, the top bit of the code chooses ----
+
+__attribute__((target("avx512f,avx512bw,avx512vbmi"))) size_t TableRow512(const uint8_t* x,
+                                                                          size_t count,
+                                                                          const uint8_t table[256],
+                                                                          uint8_t* y) {
+  const __m512i t0 = _mm512_loadu_si512(table);
+  const __m512i t1 = _mm512_loadu_si512(table + 64);
+  const __m512i t2 = _mm512_loadu_si512(table + 128);
+  const __m512i t3 = _mm512_loadu_si512(table + 192);
+  size_t i = 0;
+  for (; i + 64 <= count; i += 64) {
+    const __m512i code = _mm512_loadu_si512(x + i);
+    const __m512i low = _mm512_permutex2var_epi8(t0, code, t1);
+    const __m512i high = _mm512_permutex2var_epi8(t2, code, t3);
+    _mm512_storeu_si512(y + i, _mm512_mask_blend_epi8(_mm512_movepi8_mask(code), low, high));
+  }
+  return i;
+}
+
 // ---- Depthwise: one product per 32-bit lane, the other half of the pair multiplied by zero ----
 
 OCTILE_AVX512 size_t Depthwise512(const int16_t* const* rows, size_t taps, const int16_t* w,
@@ -327,8 +350,29 @@ OCTILE_AVX2 size_t Depthwise256(const int16_t* const* rows, size_t taps, const i
 
 }  // namespace
 
+namespace {
+
+constexpr Isa kIsas[] = {Isa::kScalar, Isa::kAvx2, Isa::kAvx512, Isa::kAvx512Vnni};
+
+// What OCTILE_ISA allows; nothing if it names no Isa.
+std::optional<Isa> AllowedIsa() {
+  const char* name = std::getenv("OCTILE_ISA");
+  if (name == nullptr || *name == '\0') return kIsas[3];
+  for (const Isa isa : kIsas)
+    if (std::strcmp(name, IsaName(isa)) == 0) return isa;
+  return std::nullopt;
+}
+
+}  // namespace
+
+Status CheckIsaVariable() {
+  if (AllowedIsa()) return {};
+  return Fail(ErrorCode::kUsage, std::string("OCTILE_ISA: '") + std::getenv("OCTILE_ISA") +
+                                     "' is none of scalar, avx2, avx512, avx512vnni");
+}
+
 Isa BestIsa() {
-  static const Isa best = [] {
+  static const Isa best = std::min(AllowedIsa().value_or(kIsas[3]), [] {
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
         __builtin_cpu_supports("fma")) {
@@ -336,7 +380,7 @@ Isa BestIsa() {
     }
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? Isa::kAvx2
                                                                            : Isa::kScalar;
-  }();
+  }());
   return best;
 }
 
@@ -369,23 +413,58 @@ void PackedWeights::Free::operator()(int16_t* p) const {
 }
 
 PackedWeights::PackedWeights(const int16_t* w, size_t k, size_t n, size_t row_stride,
-                             size_t col_stride)
-    : k_(k), n_(n) {
-  const size_t pairs = (k + 1) / 2;
+                             size_t col_stride) {
+  Reshape(k, n);
+  if (col_stride == 1) {
+    for (size_t row = 0; row < k; row += 2) {
+      const int16_t* even = w + row * row_stride;
+      SetPair(row / 2, even, row + 1 < k ? even + row_stride : nullptr);
+    }
+    return;
+  }
+  std::vector<int16_t> rows(2 * n);
+  for (size_t row = 0; row < k; row += 2) {
+    for (size_t r = 0; r < std::min<size_t>(2, k - row); ++r)
+      for (size_t j = 0; j < n; ++j) rows[r * n + j] = w[(row + r) * row_stride + j * col_stride];
+    SetPair(row / 2, rows.data(), row + 1 < k ? rows.data() + n : nullptr);
+  }
+}
+
+void PackedWeights::Reshape(size_t k, size_t n) {
+  k_ = k;
+  n_ = n;
   const size_t blocks = (n + kBlock - 1) / kBlock;
-  const size_t size = std::max<size_t>(1, pairs * blocks * 2 * kBlock);
+  const size_t size = std::max<size_t>(1, (k + 1) / 2 * blocks * 2 * kBlock);
+  if (data_ && size <= capacity_) return;
   data_.reset(
       static_cast<int16_t*>(::operator new[](size * sizeof(int16_t), std::align_val_t{64})));
-  std::fill_n(data_.get(), size, int16_t{0});
-  for (size_t block = 0; block < blocks; ++block) {
-    int16_t* base = data_.get() + block * pairs * 2 * kBlock;
-    const size_t columns = std::min(kBlock, n - block * kBlock);
-    for (size_t row = 0; row < k; ++row) {
-      int16_t* to = base + (row / 2) * 2 * kBlock + row % 2;
-      const int16_t* from = w + row * row_stride + block * kBlock * col_stride;
-      for (size_t j = 0; j < columns; ++j) to[2 * j] = from[j * col_stride];
-    }
+  capacity_ = size;
+}
+
+namespace {
+
+// to[2j], to[2j + 1] = even[j], odd[j] for one full block.
+void InterleaveBlock(const int16_t* even, const int16_t* odd, int16_t* to) {
+  for (size_t j = 0; j < kBlock; ++j) {
+    to[2 * j] = even[j];
+    to[2 * j + 1] = odd[j];
   }
+}
+
+}  // namespace
+
+void PackedWeights::SetPair(size_t p, const int16_t* even, const int16_t* odd) {
+  const size_t block_size = (k_ + 1) / 2 * 2 * kBlock;
+  int16_t* to = data_.get() + p * 2 * kBlock;
+  static constexpr int16_t kZeros[kBlock] = {};
+  size_t column = 0;
+  for (; column + kBlock <= n_; column += kBlock, to += block_size)
+    InterleaveBlock(even + column, odd == nullptr ? kZeros : odd + column, to);
+  if (column == n_) return;
+  int16_t last[2][kBlock] = {};
+  std::copy_n(even + column, n_ - column, last[0]);
+  if (odd != nullptr) std::copy_n(odd + column, n_ - column, last[1]);
+  InterleaveBlock(last[0], last[1], to);
 }
 
 void GemmI16Rows(const int16_t* const* rows, size_t m, const PackedWeights& w, int32_t* acc,
@@ -492,8 +571,11 @@ void MulRow(const uint8_t* a, CodeRange a_type, int za, const uint8_t* b, CodeRa
   }
 }
 
-void TableRow(const uint8_t* x, size_t count, const uint8_t table[256], uint8_t* y) {
-  for (size_t i = 0; i < count; ++i) y[i] = table[x[i]];
+void TableRow(const uint8_t* x, size_t count, const uint8_t table[256], uint8_t* y, Isa wanted) {
+  static const bool permutes = __builtin_cpu_supports("avx512vbmi");
+  size_t i = 0;
+  if (permutes && Available(wanted) >= Isa::kAvx512) i = TableRow512(x, count, table, y);
+  for (; i < count; ++i) y[i] = table[x[i]];
 }
 
 }  // namespace octile::numerics::bulk

@@ -31,7 +31,7 @@ constexpr ArchField kArchFields[] = {
     {"weight_rows", &ArchConfig::weight_rows, 1, 64, true},
     {"ring_tiles", &ArchConfig::ring_tiles, 2, 65536, true},
     {"acc_depth", &ArchConfig::acc_depth, 16, 1024, false},
-    {"banks", &ArchConfig::banks, 1, 32, false},
+    {"banks", &ArchConfig::banks, 2, 32, false},
     {"bank_depth", &ArchConfig::bank_depth, 16, 65536, true},
     {"psets", &ArchConfig::psets, 1, 128, false},
     {"wrows", &ArchConfig::wrows, 1, 1024, false},
@@ -145,6 +145,10 @@ const YAML::Node& Embedded() {
 }  // namespace
 
 Status Validate(const ArchConfig& arch) {
+  if (arch.banks == 1)
+    return Bad(
+        "field 'banks' = 1: nothing can run, because an operator reads its input from one bank "
+        "while it writes its result to another; there must be at least 2");
   for (const ArchField& f : kArchFields) {
     const int value = arch.*f.member;
     if (value < f.min || value > f.max)

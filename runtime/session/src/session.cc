@@ -113,7 +113,7 @@ class DeviceRun {
     // A model without work for the device (all of it on the host, or outputs that are inputs) has no job to run.
     if (std::none_of(program_.plan.begin(), program_.plan.end(), [](const PlanItem& item) { return item.kind == PlanKind::kDevice; })) return {};
     const size_t mark = name.find('?');
-    std::string uri = name.substr(0, mark) + ":" + config_.name;
+    std::string uri = name.substr(0, mark) + ":" + driver::EscapeUri(config_.name);
     std::string query = mark == std::string::npos ? "" : name.substr(mark + 1);
     if (name.substr(0, mark) != "iss") {
       // The platform part of the configuration may have been changed on the command line.

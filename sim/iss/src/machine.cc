@@ -4,14 +4,36 @@
 #include <cstring>
 
 namespace octile::sim::iss {
+namespace {
+
+uint32_t BytesOf(isa::LdpTarget target, uint32_t n) {
+  switch (target) {
+    case isa::LdpTarget::kExeSet:
+    case isa::LdpTarget::kVecSet:
+      return 8 * n;
+    case isa::LdpTarget::kExeConst:
+    case isa::LdpTarget::kVecConst:
+      return std::max(64u, n);
+    case isa::LdpTarget::kExeTable:
+    case isa::LdpTarget::kVecTable:
+      return 256;
+    case isa::LdpTarget::kVecWeight:
+      return 4 * n;
+  }
+  return 0;
+}
+
+}  // namespace
 
 Machine::Machine(const CoreConfig& c) : config(c), n(c.n) {
   buffer_.resize(size_t{c.banks} * c.bank_depth * n);
   accumulators.resize(size_t{c.acc_depth} * n);
   const std::array<uint32_t, 7> entries = {c.psets, isa::kConstSlots, isa::kTableSlots, c.psets,
                                            c.wrows, isa::kConstSlots, isa::kTableSlots};
-  for (size_t t = 0; t < entries.size(); ++t)
-    parameters[t].resize(size_t{entries[t]} * EntryBytes(static_cast<isa::LdpTarget>(t)));
+  for (size_t t = 0; t < entries.size(); ++t) {
+    entry_bytes_[t] = BytesOf(static_cast<isa::LdpTarget>(t), n);
+    parameters[t].resize(size_t{entries[t]} * entry_bytes_[t]);
+  }
 }
 
 void Machine::Reset() {
@@ -27,13 +49,6 @@ void Machine::StartJob() {
   bytes = {};
   bursts_ = {};
   tile_starts = 0;
-}
-
-MaybeTrap Machine::Check(const Claim& claim, uint32_t address) const {
-  if (address >= claim.first && address < claim.end && address < config.banks * config.bank_depth) {
-    return std::nullopt;
-  }
-  return Trap{isa::Fault::kClaim, address};
 }
 
 MaybeTrap Machine::CheckRegion(int region, uint32_t offset, uint32_t size,
@@ -84,29 +99,6 @@ MaybeTrap Machine::ReadRow(Port port, int region, uint32_t offset, uint64_t size
     size -= burst;
   }
   return std::nullopt;
-}
-
-uint32_t Machine::EntryBytes(isa::LdpTarget target) const {
-  switch (target) {
-    case isa::LdpTarget::kExeSet:
-    case isa::LdpTarget::kVecSet:
-      return 8 * n;
-    case isa::LdpTarget::kExeConst:
-    case isa::LdpTarget::kVecConst:
-      return std::max(64u, n);
-    case isa::LdpTarget::kExeTable:
-    case isa::LdpTarget::kVecTable:
-      return 256;
-    case isa::LdpTarget::kVecWeight:
-      return 4 * n;
-  }
-  return 0;
-}
-
-uint32_t Machine::Word(isa::LdpTarget target, uint32_t entry, uint32_t word) const {
-  uint32_t value;
-  std::memcpy(&value, Entry(target, entry) + 4 * size_t{word}, 4);
-  return value;
 }
 
 }  // namespace octile::sim::iss

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <cstring>
 #include <deque>
 #include <optional>
 #include <span>
@@ -77,7 +78,11 @@ class Machine {
             static_cast<uint32_t>(bank + further + 1) * config.bank_depth};
   }
   // CLAIM: outside the claim or beyond the buffer.
-  MaybeTrap Check(const Claim& claim, uint32_t address) const;
+  MaybeTrap Check(const Claim& claim, uint32_t address) const {
+    if (address >= claim.first && address < claim.end && address < config.banks * config.bank_depth)
+      return std::nullopt;
+    return Trap{isa::Fault::kClaim, address};
+  }
   // An address that passed the check.
   uint8_t* Vector(uint32_t address) { return &buffer_[size_t{address} * n]; }
 
@@ -112,14 +117,29 @@ class Machine {
   std::vector<int32_t> accumulators;  // acc_depth * N
   // By LdpTarget, in the form of memory.
   std::array<std::vector<uint8_t>, 7> parameters;
-  uint32_t EntryBytes(isa::LdpTarget target) const;
+  uint32_t EntryBytes(isa::LdpTarget target) const {
+    return entry_bytes_[static_cast<size_t>(target)];
+  }
   // A 32-bit word of an entry.
-  uint32_t Word(isa::LdpTarget target, uint32_t entry, uint32_t word) const;
+  uint32_t Word(isa::LdpTarget target, uint32_t entry, uint32_t word) const {
+    uint32_t value;
+    std::memcpy(&value, Entry(target, entry) + 4 * size_t{word}, 4);
+    return value;
+  }
   const uint8_t* Entry(isa::LdpTarget target, uint32_t entry) const {
     return &parameters[static_cast<size_t>(target)][size_t{entry} * EntryBytes(target)];
   }
 
+  // Of the instruction that is being computed; here so that its memory is kept.
+  struct Scratch {
+    std::vector<uint32_t> inputs;      // MMA: address of each position's input vector
+    std::vector<int16_t> operands;     // MMA: the vectors of a tile; WIN: of a position's taps
+    std::vector<const int16_t*> rows;  // WIN: where those of each tap begin
+  };
+  Scratch scratch;
+
  private:
+  std::array<uint32_t, 7> entry_bytes_{};  // by LdpTarget
   std::vector<uint8_t> buffer_;
   std::array<uint64_t, 2> bursts_{};  // so far in this job, by direction
 };

@@ -18,9 +18,10 @@ uint64_t TilesOf(const isa::Mma& op) {
 }
 
 // Input vector of every output position for one tap and channel block; kPadding outside the image.
-std::vector<uint32_t> InputAddresses(const isa::Mma& op, int ky, int kx, int block) {
-  std::vector<uint32_t> addresses;
-  addresses.reserve(static_cast<size_t>(op.mh * op.mw));
+void InputAddresses(const isa::Mma& op, int ky, int kx, int block,
+                    std::vector<uint32_t>* addresses) {
+  addresses->resize(static_cast<size_t>(op.mh * op.mw));
+  uint32_t* to = addresses->data();
   RowPointer row(op.in_row0, op.in_wrap);
   for (int oy = 0; oy < op.mh; ++oy) {
     RowPointer tap = row;
@@ -30,11 +31,10 @@ std::vector<uint32_t> InputAddresses(const isa::Mma& op, int ky, int kx, int blo
     for (int ox = 0; ox < op.mw; ++ox) {
       const int ix = op.ix0 + ox * op.stride_x + kx * op.dil_x;
       const bool inside = iy >= 0 && iy < op.in_h && ix >= 0 && ix < op.in_w;
-      addresses.push_back(inside ? Wrap16(base + ix) : kPadding);
+      *to++ = inside ? Wrap16(base + ix) : kPadding;
     }
     row.Step(op.in_oy_step);
   }
-  return addresses;
 }
 
 // First vector of every output position in the residual or result stream, whose positions are
@@ -42,6 +42,7 @@ std::vector<uint32_t> InputAddresses(const isa::Mma& op, int ky, int kx, int blo
 std::vector<uint32_t> StreamAddresses(const isa::Mma& op, int addr, RowPointer row, int row_step,
                                       int width) {
   std::vector<uint32_t> addresses;
+  addresses.reserve(static_cast<size_t>(op.mh * op.mw));
   for (int oy = 0; oy < op.mh; ++oy) {
     for (int ox = 0; ox < op.mw; ++ox)
       addresses.push_back(Wrap16(int64_t{addr} + row.value() + int64_t{width} * ox));
@@ -54,14 +55,17 @@ std::vector<uint32_t> StreamAddresses(const isa::Mma& op, int addr, RowPointer r
 void MultiplyTile(Machine& m, const isa::Mma& op, const std::vector<uint32_t>& inputs,
                   const Tile& tile, bool overwrite) {
   const size_t n = m.n;
-  std::vector<int16_t> x(inputs.size() * n);  // padding stays 0
+  std::vector<int16_t>& x = m.scratch.operands;
+  x.resize(inputs.size() * n);
   const int zx = Code(op.zx, op.x_signed);
   for (size_t i = 0; i < inputs.size();) {
+    size_t count = 1;
     if (inputs[i] == kPadding) {
-      ++i;
+      while (i + count < inputs.size() && inputs[i + count] == kPadding) ++count;
+      std::fill_n(&x[i * n], count * n, int16_t{0});
+      i += count;
       continue;
     }
-    size_t count = 1;
     while (i + count < inputs.size() && inputs[i + count] == inputs[i] + count) ++count;
     const uint8_t* codes = m.Vector(inputs[i]);
     if (op.x_signed) {
@@ -129,6 +133,7 @@ void Emit(Machine& m, const isa::Mma& op, const std::vector<uint32_t>& residuals
   const size_t n = m.n;
   const size_t vectors = op.raw ? 4 : 1;
   writes->data.resize(results.size() * vectors * n);
+  writes->addresses.reserve(results.size() * vectors);
   uint8_t* to = writes->data.data();
   for (size_t i = 0; i < results.size(); ++i) {
     const int32_t* acc = &m.accumulators[(static_cast<size_t>(op.acc_base) + i) * n];
@@ -158,7 +163,8 @@ MaybeTrap ReadMma(Machine& m, const isa::Mma& op, Work& work) {
     const int kx = tile / op.blocks % op.kw;
     const int ky = tile / op.blocks / op.kw;
     const bool last = work.done + 1 == TilesOf(op);
-    const std::vector<uint32_t> inputs = InputAddresses(op, ky, kx, block);
+    std::vector<uint32_t>& inputs = m.scratch.inputs;
+    InputAddresses(op, ky, kx, block, &inputs);
     std::vector<uint32_t> residuals, results;
     if (last && op.emit) {
       if (op.residual)

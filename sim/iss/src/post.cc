@@ -19,8 +19,10 @@ bool SupportedMultiplier(uint32_t bits) {
 
 void AddBias(const Machine& m, isa::LdpTarget sets, uint32_t set, const int32_t* acc,
              int32_t* sum) {
+  uint32_t bias[64];
+  std::memcpy(bias, m.Entry(sets, set), 4 * m.n);
   for (uint32_t c = 0; c < m.n; ++c)
-    sum[c] = static_cast<int32_t>(static_cast<uint32_t>(acc[c]) + m.Word(sets, set, c));
+    sum[c] = static_cast<int32_t>(static_cast<uint32_t>(acc[c]) + bias[c]);
 }
 
 void RequantizeVector(const Machine& m, isa::LdpTarget sets, uint32_t set, const int32_t* acc,

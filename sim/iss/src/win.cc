@@ -28,17 +28,19 @@ std::vector<int16_t> Weights(const Machine& m, const isa::Win& op, int block) {
 }
 
 // DEPTHWISE and SUM: acc = sum (x - zx) * w + bias (N1, N8), N3, clamp. Padding contributes 0.
-void Accumulate(const Machine& m, const isa::Win& op, int block,
-                const std::vector<const uint8_t*>& taps, const std::vector<int16_t>& weights,
-                uint8_t* y) {
-  std::vector<int16_t> x(taps.size() * m.n);
-  std::vector<const int16_t*> rows(taps.size());
+void Accumulate(Machine& m, const isa::Win& op, int block, const std::vector<const uint8_t*>& taps,
+                const std::vector<int16_t>& weights, uint8_t* y) {
+  std::vector<int16_t>& x = m.scratch.operands;
+  x.resize(taps.size() * m.n);
+  std::vector<const int16_t*>& rows = m.scratch.rows;
+  rows.resize(taps.size());
   const int zx = Code(op.zx, op.x_signed);
   for (size_t t = 0; t < taps.size(); ++t) {
     int16_t* row = &x[t * m.n];
     rows[t] = row;
-    if (taps[t] == nullptr) continue;
-    if (op.x_signed) {
+    if (taps[t] == nullptr) {
+      std::fill_n(row, m.n, int16_t{0});
+    } else if (op.x_signed) {
       numerics::bulk::WidenS8(reinterpret_cast<const int8_t*>(taps[t]), m.n, zx, row);
     } else {
       numerics::bulk::WidenU8(taps[t], m.n, zx, row);

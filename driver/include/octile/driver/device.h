@@ -50,6 +50,10 @@ struct DeviceInfo {
   bool available = false;  // for rtl: the device executable of this configuration was found
 };
 
+// A path or other text for a device URI: bytes that mean something there ('?', '&', '%', blanks and
+// what is not ASCII) become %XX. For CONFIG and for the values of options.
+std::string EscapeUri(std::string_view text);
+
 // An open device. All calls may come from any thread. Destruction closes fast: jobs that run are
 // abandoned.
 class Device {
@@ -59,7 +63,7 @@ class Device {
   static std::vector<DeviceInfo> Enumerate();
 
   // BACKEND:CONFIG[?option=value&...], or socket:PATH. CONFIG is a name or a .yml file; empty means
-  // the default one. The options are listed in docs/driver.md; an unknown one is an error.
+  // the default one. Paths in it go through EscapeUri. The options are listed in docs/driver.md; an unknown one is an error.
   static Result<Device> Open(std::string_view uri, const OpenOptions& options = {});
 
   Device();

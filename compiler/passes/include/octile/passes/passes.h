@@ -48,8 +48,22 @@ struct FusedStep {
   int main = -1;      // index of the step in the graph
   int table = -1;     // Table applied to its result, or -1
   int residual = -1;  // Add whose one operand is the result (after the table), or -1
-  // The tensor that the group writes: of residual, else of table, else of main.
+  // Channel shuffle (Reshape, Transpose, Reshape) of `shuffle_groups` groups: channel j * groups + k takes channel k * C/groups + j. It
+  // follows a Concat (main), or main is its first Reshape; 0: none.
+  int64_t shuffle_groups = 0;
+  std::vector<int> shuffle;  // its steps behind main
+  // The tensor that the group writes: of residual, else of table, else of shuffle, else of main.
   ir::TensorId output = -1;
+
+  // All steps of the group in order.
+  std::vector<int> Steps() const {
+    std::vector<int> steps = {main};
+    steps.insert(steps.end(), shuffle.begin(), shuffle.end());
+    for (const int step : {table, residual}) {
+      if (step >= 0) steps.push_back(step);
+    }
+    return steps;
+  }
 };
 
 // Groups the steps of the graph, in execution order. Conv and Gemm take a following Table and then a following Add of

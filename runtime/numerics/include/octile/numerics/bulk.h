@@ -4,7 +4,7 @@
 // Accumulators are int32 and wrap (N1). Operands are int16: a code minus its zero point (9 bits
 // signed), for which the pairwise multiply-add of the vector units is exact. The instruction set is
 // chosen at run time; every function takes an optional Isa for tests, and an Isa that this machine
-// lacks falls back to the best one below it.
+// lacks falls back to the best one below it. docs/host-speed.md describes the kernels.
 #pragma once
 
 #include <cstddef>
@@ -13,12 +13,16 @@
 
 #include "octile/numerics/constants.h"
 #include "octile/numerics/types.h"
+#include "octile/support/status.h"
 
 namespace octile::numerics::bulk {
 
 enum class Isa { kScalar = 0, kAvx2 = 1, kAvx512 = 2, kAvx512Vnni = 3 };
+// The best of this machine that OCTILE_ISA allows. Everything an Isa computes is the same.
 Isa BestIsa();
 const char* IsaName(Isa isa);
+// kUsage: OCTILE_ISA is none of the names (it then allows all).
+Status CheckIsaVariable();
 
 // dst[i] = src[i] - zero_point.
 void WidenU8(const uint8_t* src, size_t count, int zero_point, int16_t* dst);
@@ -30,6 +34,12 @@ class PackedWeights {
   PackedWeights() = default;
   // w[k * row_stride + n * col_stride], so that [K][N] and [N][K] both fit.
   PackedWeights(const int16_t* w, size_t k, size_t n, size_t row_stride, size_t col_stride);
+
+  // For a matrix that is made row by row: k by n, contents undefined until every pair of rows
+  // (2p, 2p + 1) is set, n elements each; odd is null for the last row of an odd k. Memory is kept.
+  void Reshape(size_t k, size_t n);
+  void SetPair(size_t p, const int16_t* even, const int16_t* odd);
+
   size_t k() const { return k_; }
   size_t n() const { return n_; }
   const int16_t* data() const { return data_.get(); }
@@ -40,6 +50,7 @@ class PackedWeights {
   };
   size_t k_ = 0;
   size_t n_ = 0;
+  size_t capacity_ = 0;
   std::unique_ptr<int16_t[], Free> data_;
 };
 
@@ -71,6 +82,7 @@ void MulRow(const uint8_t* a, CodeRange a_type, int za, const uint8_t* b, CodeRa
             size_t count, float r, int zc, CodeRange range, uint8_t* y, Isa isa = BestIsa());
 
 // N5 and N9: y[i] = table[x[i]]; the table is indexed by the raw byte (for s8 the code modulo 256).
-void TableRow(const uint8_t* x, size_t count, const uint8_t table[256], uint8_t* y);
+void TableRow(const uint8_t* x, size_t count, const uint8_t table[256], uint8_t* y,
+              Isa isa = BestIsa());
 
 }  // namespace octile::numerics::bulk
