@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "accesses.h"
+#include "window_cycles.h"
 
 namespace octile::codegen {
 namespace {
@@ -290,7 +291,7 @@ class Scheduler {
       } else {
         int64_t work = 0;
         if (const auto* win = std::get_if<isa::Win>(&op)) {
-          work = int64_t{win->blocks} * win->mh * win->mw * win->kh * win->kw;
+          work = WindowCycles(*win);
         } else if (const auto* elt = std::get_if<isa::Elt>(&op)) {
           work = int64_t{elt->blocks} * elt->mh * elt->mw;
         } else if (const auto* pack = std::get_if<isa::Pack>(&op)) {

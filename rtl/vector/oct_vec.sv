@@ -44,13 +44,14 @@ module oct_vec #(
 
   // Each part is clocked only while it has something to do: the control while an instruction is in the unit, the lanes also for writes
   // of parameters, each kind of arithmetic cell for the operation that uses it. A reset clocks, and so empties, all of them.
-  logic clk_ctrl, clk_lane, clk_requant, clk_add, clk_mul, clk_pack, in_reset;
+  logic clk_ctrl, clk_lane, clk_requant, clk_add, clk_mul, clk_taps, clk_pack, in_reset;
   assign in_reset = clear_i || !rst_ni;
   oct_clock_gate u_gate_ctrl (.clk_i, .en_i(issue_i || active_o || in_reset), .clk_o(clk_ctrl));
   oct_clock_gate u_gate_lane (.clk_i, .en_i(active_o || prm_we_i || in_reset), .clk_o(clk_lane));
   oct_clock_gate u_gate_requant (.clk_i, .en_i((active_o && cfg.mac) || in_reset), .clk_o(clk_requant));
   oct_clock_gate u_gate_add (.clk_i, .en_i((active_o && cfg.add) || in_reset), .clk_o(clk_add));
   oct_clock_gate u_gate_mul (.clk_i, .en_i((active_o && cfg.mul) || in_reset), .clk_o(clk_mul));
+  oct_clock_gate u_gate_taps (.clk_i, .en_i((active_o && cfg.columns) || in_reset), .clk_o(clk_taps));
   oct_clock_gate u_gate_pack (.clk_i, .en_i((active_o && cfg.pack) || in_reset), .clk_o(clk_pack));
 
   logic [31:0]       index_q;
@@ -68,6 +69,12 @@ module oct_vec #(
   logic [15:0]       out_addr;
   oct_vec_pkg::tap_t tap2, tap3;
   logic              tap2_valid, tap3_valid;
+  logic [5:0]        fill_cell;
+  logic              weight_valid, take, mul;
+  logic [2:0]        weight_word;
+  logic [8:0]        take_use;
+  logic [53:0]       take_cells;
+  logic [1:0]        mul_chunk;
   logic              pack_valid, pack_row_in, win_end, pack_col;
   logic [2:0]        pack_vec;
   logic [Lg-1:0]     pack_lane, pack_shift;
@@ -76,7 +83,9 @@ module oct_vec #(
     .clk_i(clk_ctrl), .rst_ni, .clear_i, .freeze_i, .issue_i, .cfg_d_i(cfg_d), .cfg_i(cfg), .active_o, .done_o, .reading_o(class_active_o),
     .claim_fault_o, .claim_addr_o, .a_re_o, .a_addr_o, .b_re_o, .b_addr_o, .out_addr_o(out_addr), .weight_re_o(weight_re),
     .weight_row_o(weight_row), .tap2_o(tap2), .tap3_o(tap3),
-    .tap2_valid_o(tap2_valid), .tap3_valid_o(tap3_valid), .pset3_o(pset3), .result_o(result), .pack_valid_o(pack_valid),
+    .tap2_valid_o(tap2_valid), .tap3_valid_o(tap3_valid), .pset3_o(pset3), .result_o(result), .fill_cell_o(fill_cell),
+    .weight_valid_o(weight_valid), .weight_word_o(weight_word), .take_o(take), .take_use_o(take_use), .take_cells_o(take_cells),
+    .mul_o(mul), .mul_chunk_o(mul_chunk), .pack_valid_o(pack_valid),
     .pack_vec_o(pack_vec), .pack_lane_o(pack_lane), .pack_shift_o(pack_shift), .pack_row_in_o(pack_row_in), .pack_lo_o(pack_lo),
     .pack_hi_o(pack_hi), .win_end_o(win_end), .win_lanes_o(win_lanes), .win_cols_o(win_cols), .pack_col_i(pack_col)
   );
@@ -102,11 +111,16 @@ module oct_vec #(
   );
 
   // When the lanes have the code, and the result memory gets it (one cycle behind; PACK: its column).
-  logic code_valid, push;
+  logic code_valid, push, last4, last5;
+  assign last4 = cfg.columns ? result[6] : result[4];
+  assign last5 = cfg.columns ? result[7] : result[5];
   always_comb begin
     code_valid = 1'b0;
     push       = result[12];
-    if (cfg.copy) begin
+    if (cfg.columns) begin
+      code_valid = cfg.max ? result[7] : result[13];
+      push       = cfg.max ? result[8] : result[14];
+    end else if (cfg.copy) begin
       code_valid = result[3];
       push       = result[4];
     end else if (cfg.max) begin
@@ -124,7 +138,9 @@ module oct_vec #(
     localparam int unsigned Group = l / (N / 4);
     localparam int unsigned Word = l % (N / 4);
     oct_vec_lane #(.N(N), .PSets(PSets), .WRows(WRows)) u_lane (
-      .clk_i(clk_lane), .clk_requant_i(clk_requant), .clk_add_i(clk_add), .clk_mul_i(clk_mul), .cfg_i(cfg), .tap2_i(tap2), .tap3_i(tap3), .tap2_valid_i(tap2_valid), .tap3_valid_i(tap3_valid), .last4_i(result[4]), .last5_i(result[5]), .code_valid_i(code_valid),
+      .clk_i(clk_lane), .clk_requant_i(clk_requant), .clk_add_i(clk_add), .clk_mul_i(clk_mul), .clk_taps_i(clk_taps), .cfg_i(cfg), .tap2_i(tap2), .tap3_i(tap3), .tap2_valid_i(tap2_valid), .tap3_valid_i(tap3_valid), .last4_i(last4), .last5_i(last5), .code_valid_i(code_valid),
+      .fill_cell_i(fill_cell), .weight_valid_i(weight_valid), .weight_word_i(weight_word), .take_i(take), .take_use_i(take_use),
+      .take_cells_i(take_cells), .mul_i(mul), .mul_chunk_i(mul_chunk),
       .a_i(a_data_i[8*l+:8]), .b_i(b_data_i[8*l+:8]), .c0_i(c0), .c1_i(c1), .c2_i(c2), .weight_re_i(weight_re),
       .weight_raddr_i(weight_row[$clog2(WRows)-1:0]), .pset_i(pset3[$clog2(PSets)-1:0]), .waddr_i(waddr),
       .bias_we_i(bias_we[Group]), .mult_we_i(mult_we[Group]), .weight_we_i(weight_we[Group]), .table_we_i(table_we),

@@ -10,6 +10,7 @@ module oct_vec_decode (
 );
 
   oct_vec_pkg::cfg_t c;
+  logic [15:0] oy_step;  // an output row's step in row steps
   // verilator lint_off UNUSEDSIGNAL
   octile_isa_pkg::win_t  win;
   octile_isa_pkg::elt_t  elt;
@@ -21,6 +22,7 @@ module oct_vec_decode (
     win  = '0;
     elt  = '0;
     pack = '0;
+    oy_step = '0;
     if (issue_i) begin
       if (instr_i[5:0] == octile_isa_pkg::OpWin) begin
         win            = instr_i;
@@ -70,6 +72,19 @@ module oct_vec_decode (
         c.zy           = win.zy;
         c.lo           = win.lo;
         c.hi           = win.hi;
+        // By columns (docs/timing.md 8): kernels of 2 to 25 taps without gaps, whose output rows lie on the walk down the input rows.
+        oy_step   = (win.stride_y == 4'd1) ? win.in_ky_step : oct_vec_pkg::wrap_add(win.in_ky_step, win.in_ky_step, win.in_wrap);
+        c.columns = (win.kh <= 6'd5) && (win.kw <= 6'd5) && ((win.kh != 6'd1) || (win.kw != 6'd1)) && (win.stride_y <= 4'd2) &&
+                    ({2'b00, win.stride_y} <= win.kh) && ({2'b00, win.stride_x} <= win.kw) && ((win.dil_y == 5'd1) || (win.kh == 6'd1)) &&
+                    ((win.dil_x == 5'd1) || (win.kw == 6'd1)) && (win.in_oy_step == oy_step);
+        if (c.columns) begin
+          // floor((8 - kh) / stride_y) + 1, which times stride_y; ceil of the taps by nine and by four, less one.
+          c.group_rows = (win.stride_y == 4'd1) ? 4'd9 - win.kh[3:0] : 4'd5 - {2'b00, 2'((win.kh[2:0] + 3'd1) >> 1)};
+          c.group_step = (win.stride_y == 4'd1) ? c.group_rows : {c.group_rows[2:0], 1'b0};
+          c.taps       = 5'({2'b00, win.kh[2:0]} * {2'b00, win.kw[2:0]});
+          c.chunk_last = (c.taps <= 5'd9) ? 2'd0 : ((c.taps <= 5'd18) ? 2'd1 : 2'd2);
+          c.word_last  = 3'((c.taps - 5'd1) >> 2);
+        end
       end else if (instr_i[5:0] == octile_isa_pkg::OpElt) begin
         elt            = instr_i;
         c.elt          = 1'b1;

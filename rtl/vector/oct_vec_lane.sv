@@ -4,6 +4,7 @@
 //   WIN MAX               code in r + 5
 //   WIN DEPTHWISE, SUM    sum with bias in r + 5, code in r + 11
 //   ELT ADD, MUL          code in r + 11
+//   WIN by columns        as the tap of r + 2 is the chunk of x: sum with bias in x + 7, and so on
 // and code_o, behind the table, is there one cycle after the code.
 module oct_vec_lane #(
   parameter int unsigned N = 16,
@@ -17,6 +18,7 @@ module oct_vec_lane #(
   input  logic              clk_requant_i,   // clk_i while the operation uses the cell
   input  logic              clk_add_i,
   input  logic              clk_mul_i,
+  input  logic              clk_taps_i,      // clk_i while windows are made by columns
   // verilator lint_off UNUSEDSIGNAL
   input  oct_vec_pkg::cfg_t cfg_i,           // other parts read the other fields
   input  oct_vec_pkg::tap_t tap2_i,          // the tap or element in r + 2
@@ -24,8 +26,17 @@ module oct_vec_lane #(
   // verilator lint_on UNUSEDSIGNAL
   input  logic              tap2_valid_i,
   input  logic              tap3_valid_i,
-  input  logic              last4_i,         // last tap, in r + 4
-  input  logic              last5_i,         // last tap, in r + 5
+  input  logic              last4_i,         // last tap, in r + 4 (chunk, in x + 6)
+  input  logic              last5_i,         // last tap, in r + 5 (chunk, in x + 7)
+  // by columns (oct_vec_taps)
+  input  logic [5:0]        fill_cell_i,
+  input  logic              weight_valid_i,
+  input  logic [2:0]        weight_word_i,
+  input  logic              take_i,
+  input  logic [8:0]        take_use_i,
+  input  logic [53:0]       take_cells_i,
+  input  logic              mul_i,
+  input  logic [1:0]        mul_chunk_i,
   input  logic              code_valid_i,    // the code is ready (the cycles above)
   input  logic [7:0]        a_i,             // in r + 2
   input  logic [7:0]        b_i,
@@ -52,29 +63,46 @@ module oct_vec_lane #(
   localparam int unsigned TableWords = 1024 / N;
   localparam int unsigned TableW = $clog2(TableWords);
 
-  // r + 2: operands. Padding contributes 0 (N1); with SUM every weight is 1 (N8).
+  // r + 2: operands. Padding contributes 0 (N1), to MAX the least code of the type; with SUM every weight is 1 (N8).
   logic [31:0]       weights;
   logic [7:0]        b_code;
-  logic signed [8:0] a_d, b_d, a3_q, b3_q;
+  logic signed [8:0] a_d, b_d, a3_q, b3_q, neutral;
+  assign neutral = (cfg_i.max && cfg_i.a_signed) ? -9'sd128 : 9'sd0;
   always_comb begin
     b_code = '0;
     a_d    = '0;
     b_d    = '0;
     if (tap2_valid_i) begin
       b_code = cfg_i.win ? weights[{tap2_i.wsel, 3'd0}+:8] : b_i;
-      a_d    = tap2_i.in_image ? $signed({cfg_i.a_signed & a_i[7], a_i}) - $signed(cfg_i.za) : 9'sd0;
+      a_d    = tap2_i.in_image ? $signed({cfg_i.a_signed & a_i[7], a_i}) - $signed(cfg_i.za) : neutral;
       b_d    = cfg_i.sum ? 9'sd1 : $signed({cfg_i.b_signed & b_code[7], b_code}) - $signed(cfg_i.zb);
     end
   end
 
+  // By columns.
+  logic signed [21:0] taps_sum;
+  logic signed [8:0]  taps_max;
+  oct_vec_taps u_taps (
+    .clk_i(clk_taps_i), .sum_i(cfg_i.sum), .max_i(cfg_i.max), .w_signed_i(cfg_i.b_signed), .zw_i(cfg_i.zb), .neutral_i(neutral),
+    .fill_i(tap2_valid_i), .fill_cell_i, .fill_d_i(a_d), .weight_i(weight_valid_i), .weight_word_i, .weights_i(weights), .take_i,
+    .take_use_i, .take_cells_i, .mul_i, .mul_chunk_i, .sum_o(taps_sum), .max_o(taps_max)
+  );
+
   // r + 3: accumulate, or take the maximum of the taps inside; without one, the least code of the type.
   logic [31:0]       acc4_q;
   logic signed [8:0] max4_q, max_d;
-  logic              max_keep;
+  logic [31:0]       term;
   always_comb begin
-    max_keep = !tap3_i.in_image || (!tap3_i.first && (max4_q >= a3_q));
-    max_d    = a3_q;
-    if (max_keep) max_d = tap3_i.first ? (cfg_i.a_signed ? -9'sd128 : 9'sd0) : max4_q;
+    max_d = '0;
+    term  = '0;
+    if (tap3_valid_i) begin
+      if (cfg_i.max) begin
+        max_d = cfg_i.columns ? taps_max : a3_q;
+        if (!tap3_i.first && (max4_q >= max_d)) max_d = max4_q;
+      end else if (cfg_i.mac) begin
+        term = cfg_i.columns ? 32'(taps_sum) : 32'(32'(a3_q) * 32'(b3_q));
+      end
+    end
   end
 
   // r + 4: bias; clamp of the maximum.
@@ -92,7 +120,7 @@ module oct_vec_lane #(
       mult5_q <= mult4;
     end
     if (tap3_valid_i && cfg_i.max) max4_q <= max_d;
-    if (tap3_valid_i && cfg_i.mac) acc4_q <= (tap3_i.first ? 32'd0 : acc4_q) + 32'(32'(a3_q) * 32'(b3_q));
+    if (tap3_valid_i && cfg_i.mac) acc4_q <= (tap3_i.first ? 32'd0 : acc4_q) + term;
     if (tap2_valid_i) begin
       a3_q <= a_d;
       b3_q <= b_d;

@@ -57,6 +57,13 @@ package oct_vec_pkg;
     logic [3:0]  stride_x;
     logic [4:0]  dil_y;
     logic [4:0]  dil_x;
+    // WIN by columns
+    logic        columns;
+    logic [3:0]  group_rows;  // output rows of a full group
+    logic [3:0]  group_step;  // input rows from a group to the next
+    logic [4:0]  taps;        // kh * kw
+    logic [1:0]  chunk_last;  // the taps are 0 .. chunk_last chunks of nine
+    logic [2:0]  word_last;   // the weights are words 0 .. word_last of four
     // PACK
     logic [5:0]  in_off;
     logic [5:0]  in_off_step;
@@ -88,6 +95,16 @@ package oct_vec_pkg;
     logic       last;      // last tap of an output
     logic [1:0] wsel;      // byte of the weight word
   } tap_t;
+
+  // Nine taps of a result, by columns.
+  typedef struct packed {
+    logic       block;  // the result is the last of its block
+    logic       first;  // first chunk of the result
+    logic       last;   // last chunk of the result
+    logic [1:0] index;  // chunk
+    logic [2:0] slot;   // column slot of the result's first column
+    logic [2:0] row;    // its first row in the slots
+  } chunk_t;
 
   // The next row pointer: a pointer that reaches the circular length has it subtracted once (docs/timing.md; 17-bit comparison).
   function automatic logic [15:0] wrap_add(input logic [15:0] ptr, input logic [15:0] step, input logic [15:0] wrap);

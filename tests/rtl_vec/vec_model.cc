@@ -53,6 +53,10 @@ class Machine {
   Expected Run(const isa::Pack& op);
 
  private:
+  Vector Result(const isa::Win& op, int block,
+                const std::vector<std::optional<Vector>>& taps) const;
+  Expected RunByColumns(const isa::Win& op);
+
   struct Claim {
     int bank, banks;
   };
@@ -117,23 +121,122 @@ class Machine {
   int priority_ = 0;
 };
 
-Expected Machine::Run(const isa::Win& op) {
+// What a result is made of its taps (null: padding), and the way behind them.
+Vector Machine::Result(const isa::Win& op, int block,
+                       const std::vector<std::optional<Vector>>& taps) const {
   const bool max_mode = op.mode == isa::WinMode::kMax;
   const bool sum_mode = op.mode == isa::WinMode::kSum;
-  const int taps = op.kh * op.kw;
   const int zx = Code(op.zx, op.x_signed), zw = Code(op.zw, op.w_signed),
             zy = Code(op.zy, op.y_signed);
   const bool y_signed = max_mode ? op.x_signed : op.y_signed;
   const int lo = Code(op.lo, y_signed), hi = Code(op.hi, y_signed);
+  const int set = op.pset + (op.pset_shared ? 0 : block);
+  const int count = static_cast<int>(taps.size());
+  Vector out(config_.n);
+  for (int l = 0; l < config_.n; ++l) {
+    uint32_t acc = 0;
+    int best = Min(op.x_signed);
+    for (int tap = 0; tap < count; ++tap) {
+      if (!taps[tap]) continue;
+      const int code = Code((*taps[tap])[l], op.x_signed);
+      best = std::max(best, code);
+      int weight = 1;
+      if (!max_mode && !sum_mode) {
+        const uint32_t word = parameters_.weight[op.wrow + block * ((count + 3) / 4) + tap / 4][l];
+        weight = Code(static_cast<uint8_t>(word >> (8 * (tap % 4))), op.w_signed) - zw;
+      }
+      acc += static_cast<uint32_t>((code - zx) * weight);
+    }
+    int code = best;
+    if (!max_mode) {
+      acc += static_cast<uint32_t>(parameters_.bias[set][l]);
+      code = Requantize(static_cast<int32_t>(acc), std::bit_cast<float>(parameters_.mult[set][l]),
+                        zy, y_signed);
+    }
+    out[l] = Table(ClampCode(code, lo, hi), op.table, op.table_slot);
+  }
+  return out;
+}
+
+// The conditions of the law, in its order.
+bool ByColumns(const isa::Win& op) {
+  if (op.kh > 5 || op.kw > 5 || op.kh * op.kw == 1) return false;
+  if (op.stride_y > 2 || op.stride_y > op.kh || op.stride_x > op.kw) return false;
+  if (op.dil_y != 1 && op.kh != 1) return false;
+  if (op.dil_x != 1 && op.kw != 1) return false;
+  int64_t unused = 0;
+  Pointer step{op.in_ky_step, op.in_wrap, &unused};
+  if (op.stride_y == 2) step.Add(op.in_ky_step);
+  return op.in_oy_step == step.value;
+}
+
+Expected Machine::RunByColumns(const isa::Win& op) {
+  const int group_rows = (8 - op.kh) / op.stride_y + 1;  // T
+  const int chunks = (op.kh * op.kw + 8) / 9;            // G
+  const int columns = (op.mw - 1) * op.stride_x + op.kw;
+  int64_t cycle = 1;  // first of the column
+  int preceding = 0;  // results that the column before completed
+  for (int block = 0; block < op.blocks; ++block) {
+    Pointer in_group{op.in_row0, op.in_wrap, &expected_.wraps},
+        out_group{op.out_row0, op.out_wrap, &expected_.wraps};
+    for (int oy0 = 0; oy0 < op.mh; oy0 += group_rows) {
+      const int group = std::min(group_rows, op.mh - oy0);
+      const int rows = (group - 1) * op.stride_y + op.kh;
+      std::vector<std::vector<std::optional<Vector>>> column_vectors;
+      for (int c = 0; c < columns; ++c) {
+        auto& vectors = column_vectors.emplace_back();
+        Pointer in_row = in_group;
+        for (int r = 0; r < rows; ++r) {
+          const int iy = op.iy0 + oy0 * op.stride_y + r, ix = op.ix0 + c;
+          if (iy >= 0 && iy < op.in_h && ix >= 0 && ix < op.in_w) {
+            vectors.push_back(Read(cycle + r,
+                                   op.in_addr + block * op.in_blk_stride + in_row.value + ix,
+                                   {op.in_bank, op.in_banks}, 0, expected_.reads_a));
+          } else {
+            ++expected_.padding_taps;
+            vectors.push_back(std::nullopt);
+          }
+          in_row.Add(op.in_ky_step);
+        }
+        cycle += std::max(rows, chunks * preceding);
+        preceding = 0;
+        const int first = c - op.kw + 1;
+        if (first < 0 || first % op.stride_x != 0) continue;
+        preceding = group;
+        const int ox = first / op.stride_x;
+        Pointer out_row = out_group;
+        for (int j = 0; j < group; ++j) {
+          std::vector<std::optional<Vector>> taps;
+          for (int ky = 0; ky < op.kh; ++ky) {
+            for (int kx = 0; kx < op.kw; ++kx)
+              taps.push_back(column_vectors[first + kx][j * op.stride_y + ky]);
+          }
+          Write(cycle + (j + 1) * chunks - 1,
+                op.out_addr + block * op.out_blk_stride + out_row.value + ox,
+                {op.out_bank, op.out_banks}, Result(op, block, taps));
+          out_row.Add(op.out_row_step);
+        }
+      }
+      for (int j = 0; j < group; ++j) {
+        in_group.Add(op.in_oy_step);
+        out_group.Add(op.out_row_step);
+      }
+    }
+  }
+  const int64_t read_cycles = cycle - 1 + chunks * preceding;
+  expected_.columns = true;
+  return Finish(read_cycles, read_cycles + kDoneLatency);
+}
+
+Expected Machine::Run(const isa::Win& op) {
+  if (ByColumns(op)) return RunByColumns(op);
   int64_t r = 0;
   for (int block = 0; block < op.blocks; ++block) {
-    const int set = op.pset + (op.pset_shared ? 0 : block);
     Pointer in_oy{op.in_row0, op.in_wrap, &expected_.wraps},
         out_oy{op.out_row0, op.out_wrap, &expected_.wraps};
     for (int oy = 0; oy < op.mh; ++oy) {
       for (int ox = 0; ox < op.mw; ++ox) {
-        std::vector<uint32_t> acc(config_.n, 0);
-        std::vector<int> best(config_.n, Min(op.x_signed));
+        std::vector<std::optional<Vector>> taps;
         Pointer in_ky = in_oy;
         for (int ky = 0; ky < op.kh; ++ky) {
           for (int kx = 0; kx < op.kw; ++kx) {
@@ -142,37 +245,16 @@ Expected Machine::Run(const isa::Win& op) {
                       ix = op.ix0 + ox * op.stride_x + kx * op.dil_x;
             if (iy < 0 || iy >= op.in_h || ix < 0 || ix >= op.in_w) {
               ++expected_.padding_taps;
+              taps.push_back(std::nullopt);
               continue;
             }
-            const Vector x = Read(r, op.in_addr + block * op.in_blk_stride + in_ky.value + ix,
-                                  {op.in_bank, op.in_banks}, 0, expected_.reads_a);
-            const int tap = ky * op.kw + kx;
-            for (int l = 0; l < config_.n; ++l) {
-              const int code = Code(x[l], op.x_signed);
-              best[l] = std::max(best[l], code);
-              int weight = 1;
-              if (!max_mode && !sum_mode) {
-                const uint32_t word =
-                    parameters_.weight[op.wrow + block * ((taps + 3) / 4) + tap / 4][l];
-                weight = Code(static_cast<uint8_t>(word >> (8 * (tap % 4))), op.w_signed) - zw;
-              }
-              acc[l] += static_cast<uint32_t>((code - zx) * weight);
-            }
+            taps.push_back(Read(r, op.in_addr + block * op.in_blk_stride + in_ky.value + ix,
+                                {op.in_bank, op.in_banks}, 0, expected_.reads_a));
           }
           in_ky.Add(op.in_ky_step);
         }
-        Vector out(config_.n);
-        for (int l = 0; l < config_.n; ++l) {
-          int code = best[l];
-          if (!max_mode) {
-            acc[l] += static_cast<uint32_t>(parameters_.bias[set][l]);
-            code = Requantize(static_cast<int32_t>(acc[l]),
-                              std::bit_cast<float>(parameters_.mult[set][l]), zy, y_signed);
-          }
-          out[l] = Table(ClampCode(code, lo, hi), op.table, op.table_slot);
-        }
         Write(r, op.out_addr + block * op.out_blk_stride + out_oy.value + ox,
-              {op.out_bank, op.out_banks}, out);
+              {op.out_bank, op.out_banks}, Result(op, block, taps));
       }
       in_oy.Add(op.in_oy_step);
       out_oy.Add(op.out_row_step);

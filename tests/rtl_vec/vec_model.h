@@ -51,6 +51,7 @@ struct Expected {
   std::optional<int64_t> fault;  // cycle of CLAIM; later reads and writes do not happen
   uint16_t fault_address = 0;
   // For the coverage of the test.
+  bool columns = false;  // WIN by columns
   int64_t padding_taps = 0;
   int64_t wraps = 0;
 };

@@ -141,6 +141,75 @@ isa::Operation RandomWin(Random& random, const Config& config) {
   return op;
 }
 
+// WIN by columns, with all its edges; a part breaks one of its conditions and goes tap by tap.
+isa::Operation RandomColumns(Random& random, const Config& config) {
+  isa::Win op;
+  op.mode = static_cast<isa::WinMode>(random.Int(0, 2));
+  do {
+    op.kh = random.OneIn(2) ? 3 : random.Int(1, 5);
+    op.kw = random.OneIn(2) ? 3 : random.Int(1, 5);
+  } while (op.kh * op.kw == 1 && !random.OneIn(20));
+  op.stride_y = random.OneIn(2) ? 1 : random.Int(1, std::min(2, op.kh));
+  op.stride_x = random.OneIn(2) ? 1 : random.Int(1, op.kw);
+  op.dil_y = op.kh == 1 ? random.Int(1, 31) : 1;
+  op.dil_x = op.kw == 1 ? random.Int(1, 31) : 1;
+  op.mh = random.OneIn(4) ? random.Int(1, 20) : random.Int(1, 8);
+  op.mw = random.OneIn(4) ? random.Int(1, 20) : random.Int(1, 6);
+  op.blocks = random.OneIn(3) ? random.Int(1, 8) : random.Int(1, 2);
+  if (random.OneIn(16)) {
+    (random.OneIn(2) ? op.stride_y : op.stride_x) = random.Int(1, 15);
+    (random.OneIn(2) ? op.dil_y : op.dil_x) = random.Int(1, 3);
+    if (random.OneIn(2)) (random.OneIn(2) ? op.kh : op.kw) = random.Int(5, 7);
+  }
+  // The image about as large as what the windows cover, shifted; now and then much smaller, or
+  // missed altogether.
+  const int rows = (op.mh - 1) * op.stride_y + op.kh, cols = (op.mw - 1) * op.stride_x + op.kw;
+  op.in_h = std::max(1, rows + random.Int(-4, 2));
+  op.in_w = std::max(1, cols + random.Int(-4, 2));
+  op.iy0 = random.Int(-3, 2);
+  op.ix0 = random.Int(-3, 2);
+  if (random.OneIn(10)) op.in_h = random.Int(1, 3);
+  if (random.OneIn(10)) op.in_w = random.Int(1, 3);
+  if (random.OneIn(20)) op.iy0 = random.OneIn(2) ? -32768 : random.Int(-60, 32767);
+  if (random.OneIn(20)) op.ix0 = random.OneIn(2) ? -32768 : random.Int(-60, 32767);
+  const int pitch = op.in_w + random.Int(0, 2);
+  op.in_addr = random.Int(3 * pitch, 600);
+  op.in_ky_step = pitch;
+  op.in_blk_stride = random.OneIn(5) ? 0 : pitch * op.in_h + random.Int(0, 4);
+  op.in_row0 = (op.iy0 * pitch) & 0xffff;
+  if (op.iy0 < -100 || op.iy0 > 100) op.in_row0 = 0;
+  if (random.OneIn(2)) {  // a ring of rows, perhaps not of whole ones
+    op.in_wrap = pitch * random.Int(2, 9) + (random.OneIn(3) ? random.Int(0, pitch - 1) : 0);
+    op.in_row0 = random.Int(0, op.in_wrap - 1);
+  } else if (random.OneIn(4)) {  // backwards
+    op.in_ky_step = -pitch & 0xffff;
+    op.in_row0 = pitch * (op.in_h - 1 - op.iy0) & 0xffff;
+  }
+  op.in_oy_step = op.in_ky_step * op.stride_y & 0xffff;
+  if (op.in_wrap != 0) op.in_oy_step = op.in_ky_step * op.stride_y % op.in_wrap;
+  if (random.OneIn(12)) op.in_oy_step ^= 1 << random.Int(0, 5);
+  if (op.in_wrap != 0) op.in_oy_step %= op.in_wrap;
+  RandomOutput(random, config, op.mw, op);
+  if (random.OneIn(3)) op.out_addr = random.Int(0, 40);
+  RandomClaim(random, config, op.in_bank, op.in_banks);
+  RandomClaim(random, config, op.out_bank, op.out_banks);
+  const int words = (op.kh * op.kw + 3) / 4;
+  op.blocks = std::min(op.blocks, config.wrows / words);
+  op.wrow = random.Int(0, config.wrows - words * op.blocks);
+  op.pset_shared = random.OneIn(3);
+  op.pset = random.Int(0, config.psets - op.blocks);
+  op.x_signed = random.OneIn(2);
+  op.w_signed = random.OneIn(2);
+  op.y_signed = random.OneIn(2);
+  op.zx = random.Byte();
+  op.zw = random.OneIn(2) ? 0 : random.Byte();
+  op.zy = random.Byte();
+  RandomClamp(random, op.mode == isa::WinMode::kMax ? op.x_signed : op.y_signed, op.lo, op.hi);
+  op.table = random.OneIn(3);
+  op.table_slot = random.Int(0, 3);
+  return op;
+}
+
 isa::Operation RandomElt(Random& random, const Config& config) {
   isa::Elt op;
   op.mode = static_cast<isa::EltMode>(random.Int(0, 2));
@@ -237,10 +306,11 @@ class Bench {
   void RunAll(int instructions) {
     LoadAll();
     for (int i = 0; i < instructions && !testing::Test::HasFailure(); ++i) {
-      const int kind = random_.Int(0, 9);
-      const isa::Operation op = kind < 4   ? RandomWin(random_, config_)
-                                : kind < 7 ? RandomElt(random_, config_)
-                                           : RandomPack(random_, config_);
+      const int kind = random_.Int(0, 13);
+      const isa::Operation op = kind < 4    ? RandomWin(random_, config_)
+                                : kind < 7  ? RandomElt(random_, config_)
+                                : kind < 10 ? RandomPack(random_, config_)
+                                            : RandomColumns(random_, config_);
       const isa::Instruction code = isa::Encode(op);
       ASSERT_EQ(isa::IllegalReason(code).value_or(""), "");
       RunOne(i, op, code);
@@ -251,6 +321,7 @@ class Bench {
       EXPECT_GT(win_modes_[i], 0);
       EXPECT_GT(elt_modes_[i], 0);
     }
+    for (int64_t i : {0, 1, 2}) EXPECT_GT(column_modes_[i], 0);
     EXPECT_GT(packs_, 0);
     EXPECT_GT(faults_, 0);
     EXPECT_GT(padding_, 0);
@@ -393,6 +464,7 @@ class Bench {
 
     std::vector<Vector> after = buffer_;
     const Expected expected = Run(config_, parameters_, op, after);
+    if (expected.columns) ++column_modes_[static_cast<int>(std::get<isa::Win>(op).mode)];
     padding_ += expected.padding_taps;
     wraps_ += expected.wraps;
     writes_ += static_cast<int64_t>(expected.writes.size());
@@ -478,8 +550,8 @@ class Bench {
   Vector a_data_, b_data_;  // what the buffer's read ports show
   Dut dut_;
   int64_t cycle_ = 0;
-  int64_t win_modes_[3] = {}, elt_modes_[3] = {}, packs_ = 0, faults_ = 0, padding_ = 0, wraps_ = 0,
-          writes_ = 0;
+  int64_t win_modes_[3] = {}, column_modes_[3] = {}, elt_modes_[3] = {}, packs_ = 0, faults_ = 0,
+          padding_ = 0, wraps_ = 0, writes_ = 0;
 };
 
 TEST(OctVec, N4) { std::make_unique<Bench<Voct_vec4>>(4)->RunAll(600); }

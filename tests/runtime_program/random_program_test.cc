@@ -11,6 +11,7 @@
 
 #include "octile/program/access.h"
 #include "octile/program/assembler.h"
+#include "octile/program/window_order.h"
 
 namespace octile {
 namespace {
@@ -139,6 +140,7 @@ TEST_P(RandomPrograms, FaultyOnesOffendWhereExpected) {
       {isa::Fault::kSemaphore, ViolationKind::kSemaphore},
       {isa::Fault::kDeadlock, ViolationKind::kDeadlock},
       {isa::Fault::kFetchEnd, ViolationKind::kEnd}};
+  int by_columns = 0, by_taps = 0;  // CLAIMs of WIN
   for (int cause = 1; cause <= 11; ++cause) {
     const auto fault = static_cast<isa::Fault>(cause);
     for (uint64_t seed = 0; seed < 40; ++seed) {
@@ -168,11 +170,64 @@ TEST_P(RandomPrograms, FaultyOnesOffendWhereExpected) {
       if (fault == isa::Fault::kConflict) {
         EXPECT_EQ(violation->other, p.fault->instruction2);
       }
-      if (fault == isa::Fault::kClaim || fault == isa::Fault::kSemaphore) {
+      // Of several accesses of a WIN the verifier need not name the first one in time.
+      const auto op = isa::Decode(p.instructions[static_cast<size_t>(p.fault->instruction)]);
+      if (const auto* win = op ? std::get_if<isa::Win>(&*op) : nullptr;
+          win != nullptr && fault == isa::Fault::kClaim) {
+        const int bank = static_cast<int>(p.fault->address) / arch_.bank_depth;
+        EXPECT_TRUE(bank < win->in_bank || bank > win->in_bank + win->in_banks ||
+                    bank < win->out_bank || bank > win->out_bank + win->out_banks);
+        ++(WorksByColumns(*win) ? by_columns : by_taps);
+      } else if (fault == isa::Fault::kClaim || fault == isa::Fault::kSemaphore) {
         EXPECT_EQ(violation->address, p.fault->address);
       }
     }
   }
+  EXPECT_GT(by_columns, 5);
+  EXPECT_GT(by_taps, 0);
+}
+
+// Shapes of WIN by columns and next to it.
+TEST_P(RandomPrograms, CoverWindowsByColumns) {
+  std::set<std::pair<int, int>> kernels;
+  std::map<std::string, int> seen;
+  for (uint64_t seed = 0; seed < 400; ++seed)
+    for (const auto& i : MakeRandomProgram(arch_, seed).instructions) {
+      const auto op = *isa::Decode(i);
+      const auto* w = std::get_if<isa::Win>(&op);
+      if (w == nullptr) continue;
+      if (!WorksByColumns(*w)) {
+        ++seen["tap by tap"];
+        continue;
+      }
+      ++seen["by columns"];
+      kernels.insert({w->kh, w->kw});
+      const int group = (8 - w->kh) / w->stride_y + 1;
+      seen["one row short"] += w->mh % group == group - 1;
+      seen["whole groups"] += w->mh > group && w->mh % group == 0;
+      seen["one row more"] += w->mh > group && w->mh % group == 1;
+      seen["one column"] += w->mw == 1;
+      seen["many columns"] += w->mw > 10;
+      seen["blocks"] += w->blocks > 1;
+      seen["stride 2 in a circle"] +=
+          w->stride_y == 2 && w->in_wrap != 0 && w->in_oy_step < w->in_ky_step;
+      seen["stride 2 without"] += w->stride_y == 2 && w->in_wrap == 0;
+      for (const int stride : {1, 2, 3})
+        seen[fmt::format("stride_x {}", stride)] += w->stride_x == stride;
+      seen["padding above"] += w->iy0 < 0;
+      seen["padding left"] += w->ix0 < 0;
+      seen["padding below"] += w->iy0 + (w->mh - 1) * w->stride_y + w->kh > w->in_h;
+      seen["padding right"] += w->ix0 + (w->mw - 1) * w->stride_x + w->kw > w->in_w;
+    }
+  EXPECT_EQ(kernels.size(), 24u);
+  for (const char* what :
+       {"tap by tap", "by columns", "one row short", "whole groups", "one row more", "one column",
+        "many columns", "blocks", "stride 2 in a circle", "stride 2 without", "stride_x 1",
+        "stride_x 2", "stride_x 3", "padding above", "padding left", "padding below",
+        "padding right"})
+    EXPECT_GT(seen[what], 3) << what;
+  EXPECT_GT(seen["by columns"], 150);
+  EXPECT_GT(seen["tap by tap"], 75);
 }
 
 // Taking one wait, fence or instruction away from a valid program often breaks it; whatever the

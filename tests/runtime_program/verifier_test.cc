@@ -196,6 +196,18 @@ TEST(Verifier, VectorUnitIsInOrderAndArrayNeedsAFence) {
               "out_addr=512 out_row_step=4 in_bank=0 out_bank=1 hi=255 init emit\nend\n");
 }
 
+// By columns the last result of a vector written twice need not be that of the last row.
+TEST(Verifier, WindowWritesNoVectorTwice) {
+  const auto program = [](int out_row_step) {
+    return Load("signal0=0") +
+           fmt::format("win wait0=0 mode=MAX in_h=1 in_w=4 kh=3 kw=1 stride_y=1 stride_x=1 dil_y=1 "
+                       "dil_x=1 mh=2 mw=2 blocks=1 out_addr=512 out_bank=1 out_row_step={}\nend\n",
+                       out_row_step);
+  };
+  ExpectValid(program(2));
+  ExpectViolation(program(1), ViolationKind::kRace, 1, 1, "writes vector 513 twice");
+}
+
 TEST(Verifier, InPlace) {
   ExpectValid(Load("signal0=0") + Copy(0, 0, "wait0=0") + "end\n");
   ExpectViolation(Load("signal0=0") + Copy(0, 1, "wait0=0") + "end\n", ViolationKind::kRace, 1, 1,

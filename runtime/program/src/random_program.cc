@@ -9,6 +9,7 @@
 #include <numeric>
 
 #include "octile/program/access.h"
+#include "octile/program/window_order.h"
 
 namespace octile {
 namespace {
@@ -455,6 +456,43 @@ class Generator {
     return p;
   }
 
+  // WIN with claims that do not hold all it touches, with the access that the fault record names.
+  // By columns more often than not; the first access outside may be a read or a result.
+  std::pair<isa::Win, uint32_t> WindowOutsideClaim() {
+    for (;;) {
+      const int bank = random_.Int(0, arch_.banks - 2);
+      Area src{.h = random_.Int(1, 20), .w = random_.Int(1, 12)};
+      src.pitch = src.w + random_.Int(0, 3);
+      src.blocks = random_.Int(1, 2);
+      int rows = src.h;
+      if (random_.Chance(40)) {
+        rows = std::max(2, src.h + random_.Int(-2, 2));
+        src.wrap = rows * src.pitch;
+        src.row0 = random_.Int(0, rows - 1) * src.pitch;
+      }
+      src.blk_stride = rows * src.pitch;
+      isa::Win win;
+      win.mode = isa::WinMode::kMax;
+      SetColumnWindow(&win, src);
+      if (random_.Chance(20)) SpoilColumnWindow(&win, src);
+      const int edge = (bank + random_.Int(0, 1)) * arch_.bank_depth;
+      const int in_size = win.blocks * src.blk_stride;
+      const int out_size = win.blocks * win.mh * win.mw;
+      // Around one edge of the claim, or safely inside.
+      const int which = random_.Int(0, 2);
+      const bool read = which != 1;
+      const bool result = which != 0;
+      const int inside = bank * arch_.bank_depth;
+      win.in_addr = (read ? edge - random_.Int(0, in_size) : inside) & 0xffff;
+      win.out_addr = (result ? edge - random_.Int(0, out_size) : inside) & 0xffff;
+      win.out_row_step = win.mw;
+      win.out_blk_stride = win.mh * win.mw;
+      win.in_bank = win.out_bank = bank;
+      if (OperandReason(arch_, win)) continue;
+      if (const auto first = FirstOutsideClaim(arch_, win)) return {win, first->address};
+    }
+  }
+
   std::vector<isa::Instruction> Encoded() const {
     std::vector<isa::Instruction> out;
     for (const isa::Operation& op : seq_.ops()) out.push_back(isa::Encode(op));
@@ -622,9 +660,9 @@ class Generator {
     op->out_wrap = a.wrap;
   }
 
-  void Load() {
+  void Load(int max_rows = 8) {
     const int w = random_.Int(1, random_.Chance(20) ? 60 : 14);
-    const int h = random_.Int(1, 8);
+    const int h = random_.Int(1, max_rows);
     const int blocks = random_.Int(1, random_.Chance(20) ? 4 : 2);
     const bool scratch = random_.Chance(25);
     const int bytes = scratch ? scratch_bytes_ : input_bytes_;
@@ -722,6 +760,78 @@ class Generator {
     op->mh = random_.Int(1, std::min(fit_h, 8));
     op->mw = random_.Int(1, std::min(fit_w, std::max(1, options_.max_positions / op->mh)));
   }
+  // A window that the vector unit works on by columns (docs/timing.md section 8), with heights around
+  // the output rows that make a group.
+  void SetColumnWindow(isa::Win* op, const Area& src) {
+    op->kh = random_.Int(1, 5);
+    op->kw = random_.Int(op->kh == 1 ? 2 : 1, 5);
+    op->stride_y = op->kh > 1 && random_.Chance(40) ? 2 : 1;
+    op->stride_x = random_.Int(1, random_.Chance(80) ? std::min(op->kw, 2) : op->kw);
+    op->dil_y = op->kh == 1 && random_.Chance(30) ? random_.Int(1, 31) : 1;
+    op->dil_x = op->kw == 1 && random_.Chance(30) ? random_.Int(1, 31) : 1;
+    const int group = (8 - op->kh) / op->stride_y + 1;
+    op->mh = random_.Chance(60) ? random_.Int(1, 3) * group + random_.Int(-1, 1)
+                                : random_.Int(1, 2 * group);
+    op->mh = std::clamp(op->mh, 1, 3 * options_.max_positions);
+    op->mw = random_.Chance(50) ? random_.Int(1, 3)
+                                : random_.Int(1, std::max(1, 3 * options_.max_positions / op->mh));
+    // Within the kernel, farther out, or inside.
+    op->iy0 = -random_.Int(0, op->kh - 1);
+    op->ix0 = -random_.Int(0, op->kw - 1);
+    if (random_.Chance(15)) op->ix0 = random_.Int(-9, src.w - 1);
+    if (random_.Chance(15)) op->iy0 = random_.Int(-9, src.h - 1);
+    op->in_addr = src.addr;
+    op->in_row0 = src.Row(op->iy0);
+    op->in_oy_step = src.Step(op->stride_y);
+    op->in_ky_step = src.Step(1);
+    op->in_wrap = src.wrap;
+    op->in_blk_stride = src.blk_stride;
+    op->in_h = src.h;
+    op->in_w = src.w;
+    op->blocks = src.blocks;
+  }
+  // Breaks one of the conditions of working by columns, and leaves the others.
+  void SpoilColumnWindow(isa::Win* op, const Area& src) {
+    switch (random_.Int(0, 5)) {
+      case 0:
+        op->kh = random_.Int(6, 8);
+        break;
+      case 1:
+        op->kw = random_.Int(6, 8);
+        break;
+      case 2:
+        op->stride_x = op->kw + random_.Int(1, 2);
+        break;
+      case 3:
+        op->stride_y = std::max(op->kh, 2) + random_.Int(1, 2);
+        op->in_oy_step = src.Step(op->stride_y);
+        break;
+      case 4:
+        if (op->kh > 1) {
+          op->dil_y = random_.Int(2, 3);
+          op->in_ky_step = src.Step(op->dil_y);
+        } else {
+          op->dil_x = random_.Int(2, 3);
+        }
+        break;
+      default:  // the step of a row that does not come
+        op->mh = 1;
+        op->in_oy_step = random_.Int(0, (op->in_wrap == 0 ? 65536 : op->in_wrap) - 1);
+        break;
+    }
+    op->mw = std::min(op->mw, std::max(1, options_.max_positions / op->mh));
+  }
+
+  // The rows of the source from the last to the first: row pointers go backwards.
+  void TurnWindow(isa::Win* op, const Area& src) {
+    const auto back = [&](int32_t step) {
+      return src.wrap == 0 ? -step & 0xffff : (src.wrap - step) % src.wrap;
+    };
+    op->in_row0 = src.Row(src.h - 1 - op->iy0);
+    op->in_oy_step = back(op->in_oy_step);
+    op->in_ky_step = back(op->in_ky_step);
+  }
+
   // Clamp codes of a type, lower first.
   void SetClamp(bool is_signed, int32_t* lo, int32_t* hi) {
     int a = 0, b = 255;
@@ -888,11 +998,19 @@ class Generator {
   // -------------------------------------------------------------------------------------------
 
   void Window() {
-    const Area src = Part(random_.Pick(areas_), 3);
+    // More rows than the first loads have, now and then.
+    if (random_.Chance(25)) Load(20);
+    const Area src = Part(random_.Chance(40) ? areas_.back() : random_.Pick(areas_), 3);
     isa::Win op;
     op.header.layer = Layer();
     op.mode = static_cast<isa::WinMode>(random_.Int(0, 2));
-    SetWindow(&op, src, random_.Chance(80) ? 3 : 5);
+    if (random_.Chance(65)) {
+      SetColumnWindow(&op, src);
+      if (random_.Chance(25)) SpoilColumnWindow(&op, src);
+      if (random_.Chance(20)) TurnWindow(&op, src);
+    } else {
+      SetWindow(&op, src, random_.Chance(80) ? 3 : 5);
+    }
     if (op.blocks > arch_.psets) return;
     op.zx = Code();
     op.zw = Code();
@@ -1265,7 +1383,11 @@ RandomProgram Generator::Faulty(isa::Fault cause) {
       const int edge = (bank + 1) * arch_.bank_depth;
       const int before = random_.Int(0, 5);
       expected.address = static_cast<uint64_t>(edge);
-      if (random_.Chance(50)) {
+      if (random_.Chance(60)) {
+        const auto [win, address] = WindowOutsideClaim();
+        expected.address = address;
+        offend(win);
+      } else if (random_.Chance(50)) {
         lda.n0 = before + 3;
         lda.buf_addr = edge - before;
         lda.buf_bank = bank;

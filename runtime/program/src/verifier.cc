@@ -550,6 +550,7 @@ class Verifier {
         Vector& vector = vectors_[v];
         if (vector.writer == i) {
           repeated_ = i;
+          twice_ = v;
           continue;
         }
         if (vector.writer >= 0 && queue_[static_cast<size_t>(vector.writer)] != q &&
@@ -571,6 +572,10 @@ class Verifier {
         vector.writer = i;
       }
     }
+    // The vector unit makes the results of WIN in an order of its own.
+    if (repeated_ == i && std::holds_alternative<isa::Win>(op))
+      return Report(ViolationKind::kRace, i, fmt::format("writes vector {} twice", twice_), i,
+                    twice_);
     if (own_overlap_ != i) return true;
     // It writes what it reads. Each overlapping stream must be in place, and nothing written twice.
     std::vector<bool> written(0x10000);
@@ -718,6 +723,7 @@ class Verifier {
   std::array<std::array<int32_t, 32>, kStreams> claims_;
   std::array<std::vector<std::vector<MemoryAccess>>, kQ> memory_;
   int32_t repeated_ = -1;     // the last instruction that writes a vector twice
+  uint32_t twice_ = 0;        // that vector
   int32_t own_overlap_ = -1;  // ... that writes a vector it reads
 };
 

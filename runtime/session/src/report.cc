@@ -143,9 +143,9 @@ json Report(const Program& program, const ir::Graph& graph, const Config& config
       d["cycles"] = device.cycles;
       d["milliseconds"] = static_cast<double>(device.cycles) / (config.platform.clock_mhz * 1e3);
       d["utilization"] = device.cycles == 0 ? 0.0 : static_cast<double>(device_macs) / (static_cast<double>(per_cycle) * static_cast<double>(device.cycles));
-      // Over all multipliers: the vector unit has one for each lane.
+      // Over all multipliers: the vector unit has nine for each lane.
       d["utilization_all_multipliers"] =
-          device.cycles == 0 ? 0.0 : static_cast<double>(device_macs) / (static_cast<double>(per_cycle + static_cast<uint64_t>(n)) * static_cast<double>(device.cycles));
+          device.cycles == 0 ? 0.0 : static_cast<double>(device_macs) / (static_cast<double>(per_cycle + 9 * static_cast<uint64_t>(n)) * static_cast<double>(device.cycles));
       d["stalls"] = Stalls(device.counters.classes, array_macs, n);
       d["queues"] = Queues(device.counters.classes);
       const driver::JobCounters& c = device.counters;

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <chrono>
+#include <numeric>
+#include <unordered_map>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -33,6 +35,35 @@ struct ImageForm {
     return channels_last ? x * c + channel : (channel * h + y) * w + x;
   }
 };
+
+// Where the data of each position (block, row, column; in this order) of an instruction's results begins, in vectors. The vector
+// unit makes the results of WIN in an order of its own (docs/timing.md section 8), so those are found by their addresses; the others come in
+// this order. Empty: an address is missing.
+std::vector<size_t> ResultOrder(const isa::Instruction& instruction, std::span<const uint32_t> addresses) {
+  std::vector<size_t> order(addresses.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  const auto operation = isa::Decode(instruction);
+  const auto* win = operation ? std::get_if<isa::Win>(&*operation) : nullptr;
+  if (win == nullptr) return order;
+  std::unordered_map<uint32_t, size_t> at;
+  for (size_t i = 0; i < addresses.size(); ++i) at[addresses[i]] = i;
+  size_t position = 0;
+  for (int block = 0; block < win->blocks; ++block) {
+    auto row = static_cast<uint32_t>(win->out_row0);
+    for (int oy = 0; oy < win->mh; ++oy) {
+      for (int ox = 0; ox < win->mw; ++ox, ++position) {
+        const auto address = static_cast<uint32_t>((int64_t{win->out_addr} + row + int64_t{block} * win->out_blk_stride + ox) & 0xffff);
+        const auto found = at.find(address);
+        if (found == at.end() || position >= order.size()) return {};
+        order[position] = found->second;
+      }
+      row += static_cast<uint32_t>(win->out_row_step);
+      if (win->out_wrap != 0 && row >= static_cast<uint32_t>(win->out_wrap)) row -= static_cast<uint32_t>(win->out_wrap);
+      row &= 0xffff;
+    }
+  }
+  return order;
+}
 
 std::vector<int64_t> IndexOf(const Shape& shape, int64_t flat) {
   std::vector<int64_t> index(shape.size());
@@ -369,12 +400,18 @@ class DeviceRun {
              fmt::format("nothing ({} of {} vectors written)", it == results.end() ? 0 : it->second->addresses.size(), vectors), first);
         continue;
       }
-      const uint8_t* data = it->second->data.data();
-      const size_t pixel = static_cast<size_t>(n_) * (o.raw ? 4 : 1);
+      const std::vector<size_t> order = ResultOrder(program_.instructions[static_cast<size_t>(o.instruction)], it->second->addresses);
+      if (order.size() != vectors) {
+        Note(o.step, form.Flat(int64_t{o.block} * n_, o.y0, o.x0), "vectors at other addresses than its own", first);
+        continue;
+      }
+      size_t next = 0;
+      const size_t per_pixel = o.raw ? 4 : 1;
       for (int64_t block = 0; block < o.blocks; ++block) {
         const int64_t lanes = std::min<int64_t>(n_, o.channels - block * n_);
         for (int64_t y = 0; y < o.rows; ++y) {
-          for (int64_t x = 0; x < o.columns; ++x, data += pixel) {
+          for (int64_t x = 0; x < o.columns; ++x, next += per_pixel) {
+            const uint8_t* data = it->second->data.data() + order[next] * static_cast<size_t>(n_);
             for (int64_t lane = 0; lane < lanes; ++lane) {
               const int64_t flat = form.Flat((o.block + block) * n_ + lane, o.y0 + y * o.y_step, o.x0 + x * o.x_step);
               if (o.raw) {

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <random>
 
+#include "octile/program/window_order.h"
+
 namespace octile::cosim {
 namespace {
 
@@ -104,10 +106,60 @@ Job MakeJob(const RandomProgram& program, const sim::MemoryProfile& base, uint64
   return job;
 }
 
+namespace {
+
+// Moves an operand of a WIN or what it claims, so that accesses fall outside the claim, or gives it
+// another shape.
+void MutateWindow(isa::Win* win, std::mt19937_64* random) {
+  const auto below = [&](int n) {
+    return static_cast<int32_t>((*random)() % static_cast<uint64_t>(n));
+  };
+  const bool out = below(2) == 0;
+  int32_t& address = out ? win->out_addr : win->in_addr;
+  int32_t& bank = out ? win->out_bank : win->in_bank;
+  int32_t& banks = out ? win->out_banks : win->in_banks;
+  switch (below(4)) {
+    case 0:
+      win->kh = 1 + below(6);
+      win->kw = 1 + below(6);
+      win->stride_y = 1 + below(3);
+      win->stride_x = 1 + below(3);
+      win->mh = 1 + below(20);
+      win->mw = 1 + below(12);
+      win->in_ky_step = below(win->in_wrap == 0 ? 200 : win->in_wrap);
+      win->in_oy_step = win->stride_y * win->in_ky_step;
+      if (win->in_wrap != 0) win->in_oy_step %= win->in_wrap;
+      break;
+    case 1:
+      address = (address + below(601) - 300) & 0xffff;
+      break;
+    case 2:
+      banks = std::max(0, banks - 1);
+      break;
+    default:
+      bank = (bank + 1) & 31;
+      banks = std::max(0, banks - 1);
+      break;
+  }
+}
+
+}  // namespace
+
 void Mutate(Job* job, uint64_t seed) {
   std::mt19937_64 random(seed * 0xd1342543de82ef95ull + 1);
   const auto below = [&](uint64_t n) { return random() % n; };
   auto& program = job->program;
+  std::vector<size_t> windows;
+  for (size_t i = 0; i < program.size(); ++i)
+    if (isa::OpcodeBits(program[i]) == static_cast<int>(isa::Opcode::kWin)) windows.push_back(i);
+  // Only this, as long as the others find it valid: the fault comes from nothing else.
+  if (!windows.empty() && below(4) == 0) {
+    isa::Instruction& i = program[windows[below(windows.size())]];
+    auto win = std::get<isa::Win>(*isa::Decode(i));
+    MutateWindow(&win, &random);
+    i = isa::Encode(win);
+    return;
+  }
   const auto any = [&]() -> isa::Instruction& { return program[below(program.size())]; };
   const int changes = 1 + static_cast<int>(below(3));
   for (int c = 0; c < changes && !program.empty(); ++c) {
@@ -173,14 +225,36 @@ Kind KindOf(const CampaignOptions& o, uint64_t seed) {
   return Kind::kValid;
 }
 
-void Count(const Job& job, const Outcome& o, Coverage* coverage) {
+void CountWindow(const isa::Win& win, Coverage* coverage) {
+  if (!WorksByColumns(win)) {
+    ++coverage->windows[0];
+    return;
+  }
+  const int group = (8 - win.kh) / win.stride_y + 1;
+  ++coverage->windows[static_cast<size_t>((win.kh * win.kw + 8) / 9)];
+  coverage->column_stride2 += win.stride_y == 2;
+  coverage->column_circular += win.in_wrap != 0;
+  coverage->column_rest += win.mh > group && win.mh % group != 0;
+  coverage->column_groups += win.mh > group || win.blocks > 1;
+}
+
+void Count(const ArchConfig& arch, const Job& job, const Outcome& o, Coverage* coverage) {
   coverage->cycles += o.trace.cycles;
   for (size_t i = 0; i < job.program.size(); ++i)
     if (o.trace.completion[i] != sim::kNever || isa::OpcodeBits(job.program[i]) == 1) {
       ++coverage->opcodes[isa::OpcodeBits(job.program[i])];
       ++coverage->instructions;
+      if (isa::OpcodeBits(job.program[i]) == static_cast<int>(isa::Opcode::kWin))
+        CountWindow(std::get<isa::Win>(*isa::Decode(job.program[i])), coverage);
     }
-  if (o.trace.fault.cause != 0) ++coverage->faults[o.trace.fault.cause];
+  const sim::FaultRecord& fault = o.trace.fault;
+  if (fault.cause != 0) ++coverage->faults[fault.cause];
+  if (fault.cause == static_cast<uint32_t>(Fault::kClaim) &&
+      isa::OpcodeBits(job.program[fault.instruction]) == static_cast<int>(isa::Opcode::kWin)) {
+    const auto win = std::get<isa::Win>(*isa::Decode(job.program[fault.instruction]));
+    const auto first = FirstOutsideClaim(arch, win);
+    if (WorksByColumns(win) && first) ++coverage->column_claims[first->output ? 1 : 0];
+  }
   for (int q = 0; q < sim::kQueues; ++q)
     for (int c = 0; c < sim::kClasses; ++c) coverage->classes[q][c] += o.trace.classes[q][c];
 }
@@ -242,7 +316,7 @@ Status RunOne(const ArchConfig& arch, const sim::MemoryProfile& base,
     ++(kind == Kind::kFaulty   ? coverage->faulty
        : kind == Kind::kMutant ? coverage->mutants
                                : coverage->programs);
-    Count(job, *first, coverage);
+    Count(arch, job, *first, coverage);
   }
   return {};
 }
@@ -270,6 +344,17 @@ std::vector<std::string> Coverage::Missing() const {
   for (int f = 1; f <= kLastFault; ++f)
     if (faults[f] == 0)
       missing.push_back("fault " + std::string(isa::FaultName(static_cast<Fault>(f))));
+  if (windows[0] == 0) missing.push_back("WIN tap by tap");
+  for (size_t g = 1; g < windows.size(); ++g)
+    if (windows[g] == 0)
+      missing.push_back(fmt::format("WIN by columns with {} cycles for a result", g));
+  for (const auto& [count, what] : {std::pair{column_stride2, "with stride 2"},
+                                    {column_circular, "with circular rows"},
+                                    {column_rest, "with a smaller last group"},
+                                    {column_groups, "of several groups"},
+                                    {column_claims[0], "that reads outside its claim"},
+                                    {column_claims[1], "that writes outside its claim"}})
+    if (count == 0) missing.push_back(fmt::format("WIN by columns {}", what));
   for (int q = 0; q < sim::kQueues; ++q)
     for (int c = 0; c < sim::kClasses; ++c)
       if (CanOccur(q, c) && classes[q][c] == 0)
@@ -289,6 +374,12 @@ std::string Coverage::Report() const {
   s += "\nfaults:";
   for (int f = 1; f <= kLastFault; ++f)
     s += fmt::format(" {} {}", isa::FaultName(static_cast<Fault>(f)), faults[f]);
+  s += fmt::format(
+      "\nWIN: {} tap by tap; by columns {} with 1, {} with 2, {} with 3 cycles for a result, of them "
+      "{} with stride 2, {} with circular rows, {} of several groups, {} with a smaller last one; "
+      "CLAIM of {} reads, {} results by columns",
+      windows[0], windows[1], windows[2], windows[3], column_stride2, column_circular, column_groups,
+      column_rest, column_claims[0], column_claims[1]);
   s += "\ncycles of each queue by class:\n     ";
   for (int c = 0; c < sim::kClasses; ++c)
     s += fmt::format("{:>11}", isa::ClassName(static_cast<Class>(c)));

@@ -102,10 +102,22 @@ std::optional<std::string> CompareCounters(const Outcome& a, const Outcome& b) {
   return std::nullopt;
 }
 
+// Devices without cycles deliver the results of WIN row by row, the others in the order of the
+// hardware, which may go by columns. A program that writes a vector twice in one WIN is not valid.
+std::vector<ResultVector> InComparableOrder(const Job& job, size_t i,
+                                            const std::vector<ResultVector>& results) {
+  std::vector<ResultVector> ordered = results;
+  if (isa::OpcodeBits(job.program[i]) == static_cast<int>(isa::Opcode::kWin))
+    std::stable_sort(
+        ordered.begin(), ordered.end(),
+        [](const ResultVector& x, const ResultVector& y) { return x.address < y.address; });
+  return ordered;
+}
+
 std::optional<std::string> CompareResults(const Job& job, const Outcome& a, const Outcome& b) {
   for (size_t i = 0; i < std::min(a.results.size(), b.results.size()); ++i) {
-    const auto& x = a.results[i];
-    const auto& y = b.results[i];
+    const auto x = InComparableOrder(job, i, a.results[i]);
+    const auto y = InComparableOrder(job, i, b.results[i]);
     for (size_t k = 0; k < std::min(x.size(), y.size()); ++k) {
       if (x[k] == y[k]) continue;
       if (x[k].address != y[k].address)

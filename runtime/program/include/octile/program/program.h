@@ -121,8 +121,9 @@ struct Layer {
   bool operator==(const Layer&) const = default;
 };
 
-// What the result vectors of an instruction (MMA with emit, WIN, ELT, PACK) are. They come in the
-// order block, row, column; with `raw` four vectors of N/4 int32 lanes for each position.
+// What the result vectors of an instruction (MMA with emit, WIN, ELT, PACK) are: positions in the
+// order block, row, column; with `raw` four vectors of N/4 int32 lanes for each position. Devices
+// deliver them in this order, but for WIN, whose vectors are told apart by their addresses.
 struct Observation {
   int32_t instruction = 0;
   int32_t step = 0;     // graph step whose output it is

@@ -50,8 +50,18 @@ struct Coverage {
   std::array<uint64_t, 64> opcodes{};
   std::array<uint64_t, 16> faults{};
   sim::ClassMatrix classes{};
+  // Completed WINs by the cycles a result takes when they go by columns; [0]: tap by tap.
+  std::array<uint64_t, 4> windows{};
+  // Of those by columns: with stride 2, with circular rows, with a smaller last group, with more
+  // than one group or block.
+  uint64_t column_stride2 = 0;
+  uint64_t column_circular = 0;
+  uint64_t column_rest = 0;
+  uint64_t column_groups = 0;
+  // CLAIM raised by a WIN by columns: by a read, by a result.
+  std::array<uint64_t, 2> column_claims{};
 
-  // Opcodes, causes and classes that can occur and never did; empty: full coverage.
+  // Opcodes, causes, classes and kinds of WIN that can occur and never did; empty: full coverage.
   std::vector<std::string> Missing() const;
   std::string Report() const;
 };

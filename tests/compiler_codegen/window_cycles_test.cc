@@ -1,0 +1,86 @@
+#include "window_cycles.h"
+
+#include <algorithm>
+
+#include <gtest/gtest.h>
+
+namespace octile::codegen {
+namespace {
+
+isa::Win Window(int kh, int kw, int stride, int mh, int mw, int blocks) {
+  isa::Win w;
+  w.kh = kh;
+  w.kw = kw;
+  w.stride_y = w.stride_x = stride;
+  w.mh = mh;
+  w.mw = mw;
+  w.blocks = blocks;
+  w.in_ky_step = 50;
+  w.in_oy_step = 50 * stride;
+  return w;
+}
+
+// Column by column, as docs/timing.md section 8 tells it.
+int64_t Walk(const isa::Win& w) {
+  int64_t cycles = 0;
+  int completed = 0;
+  for (int block = 0; block < w.blocks; ++block) {
+    for (int oy = 0; oy < w.mh;) {
+      const int t = std::min(w.mh - oy, (8 - w.kh) / w.stride_y + 1);
+      const int rows = (t - 1) * w.stride_y + w.kh;
+      const int g = (w.kh * w.kw + 8) / 9;
+      for (int c = 0; c < (w.mw - 1) * w.stride_x + w.kw; ++c) {
+        cycles += std::max(rows, g * completed);
+        completed = c >= w.kw - 1 && (c - w.kw + 1) % w.stride_x == 0 ? t : 0;
+      }
+      oy += t;
+    }
+  }
+  return cycles + completed * ((w.kh * w.kw + 8) / 9);
+}
+
+TEST(WindowCycles, ByHand) {
+  EXPECT_EQ(WindowCycles(Window(3, 3, 1, 6, 4, 1)), 6 * 8 + 6);
+  EXPECT_EQ(WindowCycles(Window(2, 5, 1, 7, 3, 1)), 5 * 8 + 2 * 14 + 14);
+  EXPECT_EQ(WindowCycles(Window(5, 5, 1, 5, 2, 2)), 2 * (5 * 8 + 12 + 12 + 5 * 5) + 3);
+  EXPECT_EQ(WindowCycles(Window(3, 3, 2, 4, 3, 1)), 7 * 7 + 7 * 3 + 1);
+}
+
+TEST(WindowCycles, EqualsTheWalkOverTheColumns) {
+  for (int kh = 1; kh <= 5; ++kh) {
+    for (int kw = 1; kw <= 5; ++kw) {
+      for (int stride = 1; stride <= std::min({2, kh, kw}); ++stride) {
+        if (kh * kw == 1) continue;
+        for (int mh = 1; mh <= 20; ++mh) {
+          for (const int mw : {1, 2, 3, 7}) {
+            for (const int blocks : {1, 2, 3}) {
+              const isa::Win w = Window(kh, kw, stride, mh, mw, blocks);
+              ASSERT_EQ(WindowCycles(w), Walk(w)) << kh << "x" << kw << " stride " << stride << ", " << mh << "x" << mw << ", blocks " << blocks;
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST(WindowCycles, OneForEachTapOtherwise) {
+  const auto taps = [](const isa::Win& w) { return int64_t{w.blocks} * w.mh * w.mw * w.kh * w.kw; };
+  isa::Win w = Window(7, 7, 1, 3, 4, 2);
+  EXPECT_EQ(WindowCycles(w), taps(w));
+  w = Window(1, 1, 1, 3, 4, 2);
+  EXPECT_EQ(WindowCycles(w), taps(w));
+  w = Window(3, 3, 1, 3, 4, 2);
+  w.dil_y = 2;
+  EXPECT_EQ(WindowCycles(w), taps(w));
+  w = Window(5, 5, 3, 3, 4, 2);
+  EXPECT_EQ(WindowCycles(w), taps(w));
+  w = Window(2, 2, 2, 3, 4, 2);
+  w.in_wrap = 70;
+  EXPECT_EQ(WindowCycles(w), taps(w));
+  w.in_oy_step = 30;
+  EXPECT_EQ(WindowCycles(w), Walk(w));
+}
+
+}  // namespace
+}  // namespace octile::codegen
