@@ -22,18 +22,26 @@ std::optional<Buffer> BankAllocator::Allocate(int banks) {
     if (start + banks > total) return false;
     return std::none_of(used_.begin() + start, used_.begin() + start + banks, [](bool used) { return used; });
   };
+  // The run whose banks have been free for the longest time: what used them last is least likely to be in the way.
+  std::optional<int> best;
+  int64_t best_freed = 0;
   for (int i = 0; i < total; ++i) {
     const int start = static_cast<int>((next_ + static_cast<size_t>(i)) % used_.size());
     if (!fits(start)) continue;
-    std::fill(used_.begin() + start, used_.begin() + start + banks, true);
-    next_ = static_cast<size_t>(start + banks) % used_.size();
-    return Buffer{start, banks};
+    const int64_t freed = *std::max_element(freed_.begin() + start, freed_.begin() + start + banks);
+    if (best && freed >= best_freed) continue;
+    best = start;
+    best_freed = freed;
   }
-  return std::nullopt;
+  if (!best) return std::nullopt;
+  std::fill(used_.begin() + *best, used_.begin() + *best + banks, true);
+  next_ = static_cast<size_t>(*best + banks) % used_.size();
+  return Buffer{*best, banks};
 }
 
 void BankAllocator::Free(const Buffer& buffer) {
   std::fill(used_.begin() + buffer.bank, used_.begin() + buffer.bank + buffer.banks, false);
+  std::fill(freed_.begin() + buffer.bank, freed_.begin() + buffer.bank + buffer.banks, step_);
 }
 
 int BankAllocator::free_banks() const { return static_cast<int>(std::count(used_.begin(), used_.end(), false)); }

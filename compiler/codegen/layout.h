@@ -31,11 +31,14 @@ struct Buffer {
   int banks = 0;
 };
 
-// First-fit allocation of whole banks, starting behind the last allocation so that successive steps use different banks and
+// Allocation of whole banks, those that have been free the longest first, so that successive steps use different banks and
 // can overlap. Two buffers never share a bank: streams of different instructions then never conflict by accident.
 class BankAllocator {
  public:
-  explicit BankAllocator(int banks) : used_(static_cast<size_t>(banks), false) {}
+  explicit BankAllocator(int banks) : used_(static_cast<size_t>(banks), false), freed_(static_cast<size_t>(banks), 0) {}
+
+  // Begins the next step: banks freed from now on count as used later than those freed before.
+  void NextStep() { ++step_; }
 
   // nullopt if no run of `banks` free banks exists.
   std::optional<Buffer> Allocate(int banks);
@@ -46,6 +49,8 @@ class BankAllocator {
 
  private:
   std::vector<bool> used_;
+  std::vector<int64_t> freed_;  // by bank: step in which it was freed last
+  int64_t step_ = 1;
   size_t next_ = 0;
 };
 

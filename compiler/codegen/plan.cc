@@ -413,6 +413,7 @@ Status Lowering::LowerSegment(const Item& item, Program& program) {
     program.layers.push_back(std::move(layer));
     if (Status status = LowerGroup(group); !status) return status;
     ReleaseAfter(static_cast<int>(position));
+    banks_.NextStep();
   }
 
   std::vector<isa::Operation> operations;

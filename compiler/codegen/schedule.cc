@@ -17,6 +17,7 @@ constexpr int kQueues = isa::kQueues;
 constexpr int kExe = static_cast<int>(isa::Queue::kExe);
 constexpr int kWgt = static_cast<int>(isa::Queue::kWgt);
 constexpr int kMemoryChunk = 256;  // granularity of memory dependencies, bytes
+constexpr size_t kLookahead = 192;  // instructions of a queue that compete for the next place
 
 // Read and write streams of the bank rule (docs/timing.md, section 3).
 enum Stream { kExeIn, kExeResidual, kVecA, kVecB, kStoRead, kExeOut, kVecOut, kActWrite, kStreams };
@@ -38,13 +39,104 @@ class Scheduler {
       : operations_(std::move(operations)), config_(config), arch_(config.arch), nodes_(operations_.size()) {}
 
   Expected<ScheduledProgram> Run() {
+    OCTILE_RETURN_IF_ERROR(Reorder());
     Dependencies();
-    OCTILE_RETURN_IF_ERROR(Timeline());
+    OCTILE_RETURN_IF_ERROR(Timeline(nullptr));
     Semaphores();
     return Merge();
   }
 
  private:
+  // --- Order --------------------------------------------------------------------------------------------------------
+
+  // Lets the queues of transfers and of the vector unit serve a later layer while an earlier one waits: the program lists one layer after
+  // the other, and a queue in that order would hold the loads of a depthwise step back until the array's step before it has made all its
+  // loads. The array (and with it the weight ring) keeps its order. The new list is an order in which every conflicting
+  // pair of accesses keeps its direction, so that executing it one instruction after the other means the same.
+  Status Reorder() {
+    predecessors_.assign(operations_.size(), {});
+    FindPredecessors();
+    std::vector<int> order;
+    order.reserve(operations_.size());
+    OCTILE_RETURN_IF_ERROR(Timeline(&order));
+    std::vector<isa::Operation> operations;
+    for (const int i : order) operations.push_back(std::move(operations_[static_cast<size_t>(i)]));
+    operations_ = std::move(operations);
+    source_ = std::move(order);
+    nodes_.assign(operations_.size(), {});
+    predecessors_.clear();
+    estimated_ = 0;
+    return {};
+  }
+
+  void Precedes(int before, int after) {
+    std::vector<int>& list = predecessors_[static_cast<size_t>(after)];
+    if (before >= 0 && before != after && (list.empty() || list.back() != before)) list.push_back(before);
+  }
+
+  // Readers of one datum by one queue keep their order, so that the last of them stands for all.
+  void FindPredecessors() {
+    struct State {
+      int written = -1;
+      std::array<int, kQueues> read;
+      State() { read.fill(-1); }
+    };
+    std::vector<State> buffer(static_cast<size_t>(arch_.buffer_vectors()));
+    std::map<int, std::vector<State>> memory;
+    std::array<std::vector<State>, 7> parameters;
+    for (size_t i = 0; i < operations_.size(); ++i) {
+      const int self = static_cast<int>(i);
+      const auto queue = static_cast<size_t>(isa::QueueOf(isa::Encode(operations_[i])));
+      nodes_[i].queue = static_cast<int>(queue);
+      const auto reads = [&](State& state) {
+        Precedes(state.written, self);
+        Precedes(state.read[queue], self);
+        state.read[queue] = self;
+      };
+      const auto writes = [&](State& state) {
+        Precedes(state.written, self);
+        for (int& reader : state.read) {
+          Precedes(reader, self);
+          reader = -1;
+        }
+        state.written = self;
+      };
+      const Accesses accesses = AccessesOf(operations_[i], arch_);
+      const auto each = [](std::vector<State>& states, size_t begin, size_t end, const auto& action) {
+        if (states.size() < end) states.resize(end);
+        for (size_t at = begin; at < end; ++at) action(states[at]);
+      };
+      const auto range = [&](const std::vector<Span>& spans, const auto& action) {
+        for (const Span& span : spans) each(buffer, static_cast<size_t>(span.begin), static_cast<size_t>(span.begin + span.length), action);
+      };
+      range(accesses.read_a, reads);
+      range(accesses.read_b, reads);
+      range(accesses.write, writes);
+      for (const MemorySpan& span : accesses.memory) {
+        const auto begin = static_cast<size_t>(span.begin / kMemoryChunk);
+        const auto end = static_cast<size_t>((span.end - 1) / kMemoryChunk) + 1;
+        if (accesses.memory_write) {
+          each(memory[span.region], begin, end, writes);
+        } else if (std::holds_alternative<isa::Lda>(operations_[i])) {  // parameters and weights are constants
+          each(memory[span.region], begin, end, reads);
+        }
+      }
+      for (const ParameterSpan& span : accesses.parameters) {
+        auto& entries = parameters[static_cast<size_t>(span.target)];
+        const auto begin = static_cast<size_t>(span.index);
+        const auto end = static_cast<size_t>(span.index + span.count);
+        if (accesses.parameter_write) {
+          each(entries, begin, end, writes);
+        } else {
+          each(entries, begin, end, reads);
+        }
+      }
+      std::vector<int>& list = predecessors_[i];
+      std::sort(list.begin(), list.end());
+      list.erase(std::unique(list.begin(), list.end()), list.end());
+    }
+  }
+
   // --- Dependencies -------------------------------------------------------------------------------------------------
 
   void Need(Node& node, int other) {
@@ -178,8 +270,10 @@ class Scheduler {
     return std::max<int64_t>({m, arch_.n / arch_.weight_rows, 4});
   }
 
-  // Serves the queues in the order in which their heads can issue; the read channel serves one transfer at a time.
-  Status Timeline() {
+  // Serves the queues in the order in which their heads can issue; the read channel serves one transfer at a time. With `order`, a queue
+  // that may be reordered offers what is ready among its next instructions instead of its head alone, the predecessors count instead of
+  // the needs, and `order` receives the instructions as they issue.
+  Status Timeline(std::vector<int>* order) {
     const int64_t latency = config_.platform.read_latency;
     const int64_t beat = config_.platform.beat_interval;
     std::array<std::deque<int>, kQueues> queues;
@@ -208,19 +302,41 @@ class Scheduler {
       int64_t best_issue = 0;
       for (size_t q = 0; q < kQueues; ++q) {
         if (queues[q].empty()) continue;
-        const int head = queues[q].front();
-        const Node& node = nodes_[static_cast<size_t>(head)];
-        int64_t issue = ready[q];
-        bool known = true;
-        for (const int other : node.need) {
-          if (other < 0) continue;
-          if (!done[static_cast<size_t>(other)]) {
-            known = false;
-            break;
+        int head = -1;
+        int64_t issue = 0;
+        int64_t waiting = 0;  // since when
+        const bool choose = order != nullptr && q != kExe && q != kWgt;
+        const size_t offered = std::min(queues[q].size(), choose ? kLookahead : 1);
+        for (size_t candidate = 0; candidate < offered; ++candidate) {
+          const int index = queues[q][candidate];
+          const Node& node = nodes_[static_cast<size_t>(index)];
+          int64_t since = 0;
+          bool known = true;
+          const auto wait = [&](int other) {
+            if (other < 0) return;
+            known = known && done[static_cast<size_t>(other)];
+            const Node& before = nodes_[static_cast<size_t>(other)];
+            if (known && before.queue != node.queue) since = std::max(since, before.complete + 1);
+          };
+          if (order != nullptr) {
+            for (const int other : predecessors_[static_cast<size_t>(index)]) wait(other);
+          } else {
+            for (const int other : node.need) {
+              wait(other);
+              // A fence: behind the completion of an earlier instruction of the queue.
+              if (known && other >= 0 && nodes_[static_cast<size_t>(other)].queue == node.queue)
+                since = std::max(since, nodes_[static_cast<size_t>(other)].complete + 1);
+            }
           }
-          issue = std::max(issue, nodes_[static_cast<size_t>(other)].complete + 1);
+          // Of several that could go at once the one that waits longest.
+          const int64_t earliest = std::max(since, ready[q]);
+          if (known && (head < 0 || earliest < issue || (earliest == issue && since < waiting))) {
+            head = index;
+            issue = earliest;
+            waiting = since;
+          }
         }
-        if (!known) continue;
+        if (head < 0) continue;
         if (q == kWgt) {
           // Room for the first tiles; the rest streams while the array consumes.
           const auto& op = std::get<isa::Ldw>(operations_[static_cast<size_t>(head)]);
@@ -249,7 +365,8 @@ class Scheduler {
       }
       Node& node = nodes_[static_cast<size_t>(best)];
       const auto q = static_cast<size_t>(node.queue);
-      queues[q].pop_front();
+      queues[q].erase(std::find(queues[q].begin(), queues[q].end(), best));
+      if (order != nullptr) order->push_back(best);
       done[static_cast<size_t>(best)] = true;
       --remaining;
       node.issue = best_issue;
@@ -394,7 +511,7 @@ class Scheduler {
       if (waits.size() > 1) header.wait1 = waits[1];
       if (!signals.empty()) header.signal0 = signals[0];
       if (signals.size() > 1) header.signal1 = signals[1];
-      push(std::move(op), i);
+      push(std::move(op), source_[static_cast<size_t>(i)]);
       for (size_t s = 2; s < signals.size(); s += 2) sync(signals, s, false);
     }
     if (numbers.size() > isa::kSemaphores) {
@@ -408,6 +525,8 @@ class Scheduler {
   const Config& config_;
   const ArchConfig& arch_;
   std::vector<Node> nodes_;
+  std::vector<std::vector<int>> predecessors_;  // by operation, while the order is sought
+  std::vector<int> source_;                     // by operation: its index in the list that was given
   int64_t estimated_ = 0;
 };
 
