@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "octile/numerics/bulk.h"
 #include "octile/reference/reference.h"
 
 namespace octile::session {
@@ -30,8 +31,10 @@ struct ImageForm {
     channels_last = true;
   }
   int64_t Flat(int64_t channel, int64_t y, int64_t x) const {
-    return channels_last ? x * c + channel : (channel * h + y) * w + x;
+    return channel * ChannelStep() + (channels_last ? 0 : y * w) + x * ColumnStep();
   }
+  int64_t ChannelStep() const { return channels_last ? 1 : h * w; }
+  int64_t ColumnStep() const { return channels_last ? c : 1; }
 };
 
 std::vector<int64_t> IndexOf(const Shape& shape, int64_t flat) {
@@ -374,9 +377,10 @@ class DeviceRun {
       for (int64_t block = 0; block < o.blocks; ++block) {
         const int64_t lanes = std::min<int64_t>(n_, o.channels - block * n_);
         for (int64_t y = 0; y < o.rows; ++y) {
-          for (int64_t x = 0; x < o.columns; ++x, data += pixel) {
-            for (int64_t lane = 0; lane < lanes; ++lane) {
-              const int64_t flat = form.Flat((o.block + block) * n_ + lane, o.y0 + y * o.y_step, o.x0 + x * o.x_step);
+          int64_t first_lane = form.Flat((o.block + block) * n_, o.y0 + y * o.y_step, o.x0);
+          for (int64_t x = 0; x < o.columns; ++x, data += pixel, first_lane += o.x_step * form.ColumnStep()) {
+            int64_t flat = first_lane;
+            for (int64_t lane = 0; lane < lanes; ++lane, flat += form.ChannelStep()) {
               if (o.raw) {
                 int32_t value = 0;
                 std::copy_n(data + lane * 4, 4, reinterpret_cast<uint8_t*>(&value));
@@ -515,6 +519,7 @@ Expected<Result> RunTimingOnly(const Program& program, const ir::Graph& graph, c
 }  // namespace
 
 Expected<Result> Run(const Program& program, const ir::Graph& graph, const Config& config, const Options& options) {
+  OCTILE_RETURN_IF_ERROR(numerics::bulk::CheckIsaVariable());
   if (options.timing_only) return RunTimingOnly(program, graph, config, options);
   using Clock = std::chrono::steady_clock;
   Result result;
