@@ -27,6 +27,10 @@ OTHER_CONFIG_NETWORKS = ("resnet50", "mobilenetv2", "yolov5n_640x640")
 QUICK_NETWORKS = ("resnet18", "mobilenetv2", "squeezenet")
 
 
+class UsageError(BenchError):
+    pass
+
+
 def page_rows(variants=VARIANTS[:1]):
     """What docs/benchmarks.md shows."""
     rows = [Row(n, "s8", "base", ("iss", "systemc", "rtl") if n in RTL_NETWORKS else ("iss", "systemc")) for n in NETWORKS]
@@ -41,7 +45,7 @@ def choice(text, allowed, what):
     chosen = tuple(text.split(","))
     for name in chosen:
         if name not in allowed:
-            raise BenchError(f"no {what} '{name}'; there are {', '.join(allowed)}, or all")
+            raise UsageError(f"no {what} '{name}'; there are {', '.join(allowed)}, or all")
     return chosen
 
 
@@ -71,7 +75,7 @@ def rows_of(options):
     variants = choice(options.variants or "s8", VARIANTS, "variant")
     if options.quick:
         if options.networks or options.configs or options.devices:
-            raise BenchError("--quick chooses networks, configurations and devices itself")
+            raise UsageError("--quick chooses networks, configurations and devices itself")
         return [Row(n, v, "base", ("iss", "systemc")) for n in QUICK_NETWORKS for v in variants], False
     if not (options.networks or options.configs or options.devices):
         if "s8" not in variants:
@@ -164,7 +168,9 @@ def bench(options):
         return 0
     if options.list:
         for row in rows:
-            print(f"{row.name:<32} {','.join(row.devices):<16} {'finished' if measure.load(row, tools) else 'to measure'}")
+            missing = [f.name for f in (tools.octile, tools.model(row), tools.input(row)) if not f.exists()]
+            state = f"needs {', '.join(missing)}" if missing else "finished" if measure.load(row, tools) else "to measure"
+            print(f"{row.name:<32} {','.join(row.devices):<16} {state}")
         return 0
     prepare(rows, options)
     results = []
@@ -200,7 +206,7 @@ def main():
         return bench(options)
     except BenchError as error:
         print(f"scripts/bench: {error}", file=sys.stderr)
-        return 2 if str(error).startswith(("no ", "--")) else 3
+        return 2 if isinstance(error, UsageError) else 3
     except KeyboardInterrupt:
         print("scripts/bench: interrupted; finished rows are kept", file=sys.stderr)
         return 130

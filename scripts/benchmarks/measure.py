@@ -15,7 +15,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-SCHEMA = 3  # of a row's file
+SCHEMA = 4  # of a row's file
 POLL_SECONDS = 0.01
 
 
@@ -97,7 +97,9 @@ def load(row, tools, any_key=False):
         stored = json.loads(file.read_text())
     except (OSError, ValueError):
         return None
-    return stored if any_key or stored.get("key") == key(row, tools) else None
+    if stored.get("schema") != SCHEMA:
+        return None
+    return stored if any_key or stored["key"] == key(row, tools) else None
 
 
 def load_if_there(row, tools):
@@ -114,12 +116,13 @@ def write(path, text):
 
 
 class _Watch(threading.Thread):
-    """Follows the high-water marks of resident memory of the device processes that a process starts."""
+    """Follows the device processes that a process starts: their processor time, and the high-water marks of their resident memory."""
 
     def __init__(self, pid):
         super().__init__(daemon=True)
         self.pid = pid
-        self.peaks = {}  # device -> bytes
+        self.peaks = {}        # device -> bytes
+        self.cpu_seconds = {}  # device -> seconds
         self.done = threading.Event()
 
     def run(self):
@@ -135,6 +138,7 @@ class _Watch(threading.Thread):
         try:
             program = os.path.basename(os.readlink(f"/proc/{pid}/exe"))
             status = Path(f"/proc/{pid}/status").read_text()
+            times = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()  # behind the name: state first, user and system time 12th and 13th
         except OSError:
             return
         if not program.startswith("octile-device-"):
@@ -143,6 +147,7 @@ class _Watch(threading.Thread):
         for line in status.splitlines():
             if line.startswith("VmHWM:"):
                 self.peaks[device] = max(self.peaks.get(device, 0), int(line.split()[1]) * 1024)
+        self.cpu_seconds[device] = (int(times[11]) + int(times[12])) / os.sysconf("SC_CLK_TCK")
 
 
 @dataclass
@@ -153,6 +158,7 @@ class Outcome:
     cpu_seconds: float  # of the process itself and the processes it waited for
     peak_bytes: int    # of the process itself; not below that of the bench when it was started, some 30 MB
     device_peaks: dict[str, int]
+    device_cpu_seconds: dict[str, float]
 
 
 def call(command):
@@ -179,7 +185,7 @@ def call(command):
         process.returncode = os.waitstatus_to_exitcode(status)
         errors.seek(0)
         text = errors.read().decode(errors="replace").strip()
-        return Outcome(process.returncode, text, seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024, watch.peaks)
+        return Outcome(process.returncode, text, seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024, watch.peaks, watch.cpu_seconds)
 
 
 def measure(row, tools):
@@ -209,7 +215,7 @@ def measure(row, tools):
             return result
         result["report"] = report
         result["run"] = {"seconds": run.seconds, "cpu_seconds": run.cpu_seconds, "peak_bytes": report["host"]["peak_memory_bytes"],
-                         "device_peak_bytes": run.device_peaks}
+                         "device_peak_bytes": run.device_peaks, "device_cpu_seconds": run.device_cpu_seconds}
         if run.status != 0:
             failures.append(f"octile run: exit code {run.status}: {_last(run.errors)}")
         _check(row, report, failures)
@@ -221,7 +227,8 @@ def measure(row, tools):
             else:
                 device = only["devices"][0]
                 result["timing_only"] = {"cycles": device["cycles"], "wall_seconds": device["wall_seconds"], "seconds": timing.seconds,
-                                         "device_peak_bytes": timing.device_peaks.get("systemc", 0)}
+                                         "device_peak_bytes": timing.device_peaks.get("systemc", 0),
+                                         "device_cpu_seconds": timing.device_cpu_seconds.get("systemc")}
                 with_data = next(d for d in report["devices"] if d["name"] == "systemc")
                 if device["cycles"] != with_data.get("cycles"):
                     failures.append(f"systemc takes {with_data.get('cycles')} cycles with data, {device['cycles']} without")
