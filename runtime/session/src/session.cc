@@ -60,13 +60,14 @@ std::string ValueText(const Tensor& tensor, int64_t flat) {
 // Copies between a host tensor and its place in a region.
 void Transfer(const TensorDescriptor& d, int n, std::span<uint8_t> memory, Tensor& tensor, bool to_device) {
   const auto element = static_cast<size_t>(DTypeSize(d.dtype));
-  size_t flat = 0;
+  // Columns are equally far apart.
+  const size_t step = d.columns > 1 ? d.address(n, 0, 0, 0, 1) - d.address(n, 0, 0, 0, 0) : 0;
+  uint8_t* host = tensor.bytes.data();
   for (int64_t i = 0; i < d.images; ++i) {
     for (int64_t c = 0; c < d.channels; ++c) {
       for (int64_t y = 0; y < d.rows; ++y) {
-        for (int64_t x = 0; x < d.columns; ++x, ++flat) {
-          uint8_t* device = memory.data() + d.address(n, i, c, y, x);
-          uint8_t* host = tensor.bytes.data() + flat * element;
+        uint8_t* device = memory.data() + d.address(n, i, c, y, 0);
+        for (int64_t x = 0; x < d.columns; ++x, device += step, host += element) {
           std::copy_n(to_device ? host : device, element, to_device ? device : host);
         }
       }
