@@ -134,14 +134,23 @@ void Lowerer::WarnOverflow(const AccumulatorUnit& unit, const Accumulator& acc) 
   if (!warned_.insert(unit.node->name).second) return;
   const bool conv = unit.node->op == "Conv";
   const int64_t count = static_cast<int64_t>(acc.weights.codes.size()) / acc.channels;
+  // By channel, added in the order in which the weights lie.
+  std::vector<int64_t> magnitudes(static_cast<size_t>(acc.channels), 0);
+  const auto add = [&](int64_t c, int64_t i) {
+    magnitudes[static_cast<size_t>(c)] +=
+        std::abs(acc.weights.at(i) - acc.weights.zero_points[static_cast<size_t>(c)]);
+  };
+  if (conv) {
+    for (int64_t c = 0; c < acc.channels; ++c)
+      for (int64_t k = 0; k < count; ++k) add(c, c * count + k);
+  } else {
+    for (int64_t k = 0; k < count; ++k)
+      for (int64_t c = 0; c < acc.channels; ++c) add(c, k * acc.channels + c);
+  }
   for (int64_t c = 0; c < acc.channels; ++c) {
-    double sum = std::abs(static_cast<double>(acc.bias[static_cast<size_t>(c)]));
-    for (int64_t k = 0; k < count; ++k) {
-      const int w = acc.weights.at(conv ? c * count + k : k * acc.channels + c) -
-                    acc.weights.zero_points[static_cast<size_t>(c)];
-      sum += 255.0 * std::abs(w);
-    }
-    if (sum >= 2147483648.0) {
+    const int64_t sum = std::abs(int64_t{acc.bias[static_cast<size_t>(c)]}) +
+                        255 * magnitudes[static_cast<size_t>(c)];
+    if (sum > std::numeric_limits<int32_t>::max()) {
       m_.notes.push_back(
           fmt::format("{}: its 32-bit accumulators can overflow (they wrap, N1), channel {}",
                       Describe(*unit.node), c));

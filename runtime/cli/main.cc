@@ -1,4 +1,4 @@
-// The `octile` program: run, compile, inspect, disasm, ops, devices. docs/cli.md describes it.
+// The `octile` program: run, compile, export-golden, inspect, disasm, ops, devices. docs/cli.md describes it.
 #include <csignal>
 #include <unistd.h>
 
@@ -16,6 +16,7 @@
 #include "files.h"
 #include "octile/codegen/codegen.h"
 #include "octile/frontend/importer.h"
+#include "octile/golden/golden.h"
 #include "octile/passes/passes.h"
 #include "octile/program/assembler.h"
 #include "octile/program/verifier.h"
@@ -61,7 +62,8 @@ struct RunArguments {
   bool require_device = false;
   std::string wave;
   std::string wave_cycles;
-  std::string output;  // compile -o
+  std::string output;  // compile, export-golden -o
+  bool all_tensors = false;  // export-golden
 };
 
 // NAME=VALUE at the first '='.
@@ -124,7 +126,8 @@ bool IsProgram(const std::string& file) {
   return (stream && std::string_view(magic.data(), magic.size()) == "OCTILE") || fs::path(file).extension() == ".octile";
 }
 
-Expected<Compiled> CompileModel(const RunArguments& arguments, const Config& config, std::map<std::string, Tensor>& inputs) {
+// `inputs` give symbolic dimensions and other values of constants; those that became constants are taken out.
+Expected<frontend::ImportResult> ImportModel(const RunArguments& arguments, std::map<std::string, Tensor>& inputs) {
   frontend::ImportOptions options;
   for (const std::string& text : arguments.shapes) {
     OCTILE_ASSIGN_OR_RETURN(const auto pair, Split(text, "--shape"));
@@ -151,8 +154,12 @@ Expected<Compiled> CompileModel(const RunArguments& arguments, const Config& con
     }
     options.shapes[input.name] = shape;
   }
+  return frontend::ImportFile(arguments.model, options);
+}
+
+Expected<Compiled> CompileModel(const RunArguments& arguments, const Config& config, std::map<std::string, Tensor>& inputs) {
   const std::string name = fs::path(arguments.model).stem().string();
-  OCTILE_ASSIGN_OR_RETURN(frontend::ImportResult imported, frontend::ImportFile(arguments.model, options));
+  OCTILE_ASSIGN_OR_RETURN(frontend::ImportResult imported, ImportModel(arguments, inputs));
   int64_t batch = 1;
   if (std::optional<ir::Graph> single = passes::SplitBatch(imported.graph, batch)) {
     imported.graph = std::move(*single);
@@ -352,6 +359,29 @@ Expected<int> Compile(const RunArguments& arguments) {
   return 0;
 }
 
+Expected<int> ExportGolden(const RunArguments& arguments) {
+  ir::Graph graph;
+  if (IsProgram(arguments.model)) {
+    if (!arguments.shapes.empty() || !arguments.inputs.empty()) return Fail(ErrorCode::kUsage, "--shape, --input: a compiled program has its shapes and constants already");
+    OCTILE_ASSIGN_OR_RETURN(const Program program, LoadProgram(arguments.model));
+    OCTILE_ASSIGN_OR_RETURN(graph, session::GraphOf(program));
+  } else {
+    OCTILE_ASSIGN_OR_RETURN(auto inputs, LoadTensors(arguments.inputs, "--input"));
+    OCTILE_ASSIGN_OR_RETURN(frontend::ImportResult imported, ImportModel(arguments, inputs));
+    for (const std::string& note : imported.notes) std::cerr << "note: " << note << "\n";
+    graph = std::move(imported.graph);
+  }
+  OCTILE_ASSIGN_OR_RETURN(const golden::Golden model, golden::Export(graph, {arguments.all_tensors}));
+  OCTILE_RETURN_IF_ERROR(WriteFile(arguments.output, model.model));
+  std::map<std::string, int> operators;
+  for (const golden::StepForm& step : model.steps) {
+    for (const std::string& op : step.operators) ++operators[op];
+  }
+  std::cout << fmt::format("{}: {} steps, {} bytes\n", arguments.output, model.steps.size(), model.model.size());
+  for (const auto& [op, count] : operators) std::cout << fmt::format("  {:>5}  {}\n", count, op);
+  return 0;
+}
+
 Expected<int> Inspect(const RunArguments& arguments) {
   if (!IsProgram(arguments.model)) {
     frontend::ImportOptions options;
@@ -452,6 +482,12 @@ int Main(int argc, char** argv) {
   compile->add_option("MODEL", arguments.model, "model.onnx")->required();
   compile->add_option("-o,--output", arguments.output, "program.octile")->required();
   add_config(compile);
+  CLI::App* export_golden = app.add_subcommand("export-golden", "write what a model means as an ONNX model that ONNX Runtime computes bit for bit");
+  export_golden->add_option("MODEL", arguments.model, "model.onnx or program.octile")->required();
+  export_golden->add_option("-o,--output", arguments.output, "golden.onnx")->required();
+  export_golden->add_option("--shape", arguments.shapes, "NAME=1x3x224x224: shape of an input with symbolic dimensions (repeatable)");
+  export_golden->add_option("--input", arguments.inputs, "NAME=FILE.npy: gives symbolic dimensions, or another value of a constant (repeatable)");
+  export_golden->add_flag("--all-tensors", arguments.all_tensors, "the result of every step is an output");
   CLI::App* inspect = app.add_subcommand("inspect", "show what a model or program holds");
   inspect->add_option("FILE", arguments.model, "model.onnx or program.octile")->required();
   inspect->add_option("--shape", arguments.shapes, "NAME=1x3x224x224: shape of an input with symbolic dimensions (repeatable)");
@@ -468,6 +504,7 @@ int Main(int argc, char** argv) {
   Expected<int> status = 0;
   if (*run) status = Run(arguments);
   if (*compile) status = Compile(arguments);
+  if (*export_golden) status = ExportGolden(arguments);
   if (*inspect) status = Inspect(arguments);
   if (*disasm) status = PrintInstructions(arguments);
   if (*ops) return ListOperators();

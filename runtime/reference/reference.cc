@@ -175,16 +175,29 @@ class StepEvaluator {
     const int64_t k = x.shape.back(), n = out_.shape.back(), m = x.size() / k;
     std::vector<int16_t> a(x.bytes.size());
     Widen(x.bytes.data(), x.dtype, x.size(), InInfo(0).quant->zero_point, a.data());
-    std::vector<int16_t> w(op.weights.codes.size());
-    for (size_t i = 0; i < w.size(); ++i)
-      w[i] = static_cast<int16_t>(op.weights.at(static_cast<int64_t>(i)) -
-                                  op.weights.zero_points[i % static_cast<size_t>(n)]);
-    const bulk::PackedWeights packed(w.data(), static_cast<size_t>(k), static_cast<size_t>(n),
-                                     static_cast<size_t>(n), 1);
     std::vector<int32_t> acc(static_cast<size_t>(m * n));
     for (int64_t i = 0; i < m; ++i) std::copy(op.bias.begin(), op.bias.end(), acc.begin() + i * n);
-    bulk::GemmI16(a.data(), static_cast<size_t>(k), static_cast<size_t>(m), packed, acc.data(),
-                  static_cast<size_t>(n));
+    // Rows of weights minus their columns' zero points, as many at a time as the second-level cache
+    // holds.
+    constexpr int64_t kOperands = 1 << 19;
+    const int64_t most = std::max<int64_t>(2, kOperands / n / 2 * 2);
+    bulk::PackedWeights operands;
+    std::vector<int16_t> rows(static_cast<size_t>(2 * n));
+    const auto row = [&](int64_t r, int16_t* to) {
+      Widen(op.weights.codes.data() + r * n, op.weights.dtype, n, 0, to);
+      for (int64_t j = 0; j < n; ++j)
+        to[j] = static_cast<int16_t>(to[j] - op.weights.zero_points[static_cast<size_t>(j)]);
+      return to;
+    };
+    for (int64_t first = 0; first < k; first += most) {
+      const int64_t count = std::min(most, k - first);
+      operands.Reshape(static_cast<size_t>(count), static_cast<size_t>(n));
+      for (int64_t r = 0; r < count; r += 2)
+        operands.SetPair(static_cast<size_t>(r / 2), row(first + r, rows.data()),
+                         r + 1 < count ? row(first + r + 1, rows.data() + n) : nullptr);
+      bulk::GemmI16(a.data() + first, static_cast<size_t>(k), static_cast<size_t>(m), operands,
+                    acc.data(), static_cast<size_t>(n));
+    }
     Tensor y = MakeOutput();
     if (out_.dtype == DType::kS32) {
       std::copy(acc.begin(), acc.end(), y.data<int32_t>().begin());
@@ -353,9 +366,10 @@ class StepEvaluator {
   Tensor Eval(const ir::Dequantize&) const {
     Tensor y = MakeOutput();
     const ir::Quantization q = *InInfo(0).quant;
-    for (int64_t i = 0; i < y.size(); ++i)
-      y.data<float>()[static_cast<size_t>(i)] =
-          num::fp::Dequantize(CodeAt(*in_[0], i), q.zero_point, q.scale);
+    const auto out = y.data<float>();
+    for (size_t i = 0; i < out.size(); ++i)
+      out[i] =
+          num::fp::Dequantize(CodeAt(*in_[0], static_cast<int64_t>(i)), q.zero_point, q.scale);
     return y;
   }
   Tensor Eval(const ir::ScaleAccumulator& op) const {
@@ -364,11 +378,12 @@ class StepEvaluator {
     for (size_t i = static_cast<size_t>(op.axis) + 1; i < out_.shape.size(); ++i)
       inner *= out_.shape[i];
     const auto acc = in_[0]->data<int32_t>();
+    const auto out = y.data<float>();
     for (size_t i = 0; i < acc.size(); ++i) {
       const size_t c = i / static_cast<size_t>(inner) % op.scales.size();
       float v = static_cast<float>(acc[i]) * op.scales[c];
       if (!op.bias.empty()) v = v + op.bias[c];
-      y.data<float>()[i] = v;
+      out[i] = v;
     }
     return y;
   }

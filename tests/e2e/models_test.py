@@ -41,6 +41,9 @@ def main() -> int:
                         problems.append(f"{name}: queue {queue} adds up to {sum(classes.values())}")
                 if sum(layer["cycles"] for layer in device["layers"]) != device["cycles"]:
                     problems.append(f"{name}: layers do not add up")
+                for kind, count in device["bytes"].items():
+                    if sum(layer["bytes"][kind] for layer in device["layers"]) != count:
+                        problems.append(f"{name}: {kind} bytes of the layers do not add up to {count}")
                 if not 0 < device["utilization"] <= 1:
                     problems.append(f"{name}: utilization {device['utilization']}")
             for key in ("cycles", "queues", "bytes", "layers"):

@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "octile/program/access.h"
 #include "octile/session/session.h"
 
 namespace octile::session {
@@ -34,6 +35,8 @@ json Queues(const driver::ClassMatrix& matrix) {
 }
 
 constexpr auto kExe = static_cast<size_t>(isa::Queue::kExe);
+// Multipliers of a lane of the vector unit: taps it multiplies in a cycle (docs/timing.md, section 8, WIN by columns).
+constexpr uint64_t kVectorTaps = 9;
 
 // Layers whose multiplications run on the array; those of the others (depthwise) run beside it.
 std::set<int32_t> ArrayLayers(const Program& program) {
@@ -63,6 +66,44 @@ json Stalls(const driver::ClassMatrix& matrix, uint64_t macs, int n) {
           {"no_work", at(isa::Class::kIdle) + at(isa::Class::kSpace) + at(isa::Class::kArb)}};
 }
 
+// What the instructions of each layer move: the same sums as the counters of the whole run, which the hardware does not keep by layer.
+std::vector<json> LayerBytes(const Program& program) {
+  struct Bytes {
+    uint64_t instructions = 0, parameters = 0, weights = 0, activations = 0, written = 0;
+  };
+  std::vector<Bytes> layers(program.layers.size());
+  std::vector<size_t> fetched;  // between the jobs there may be instructions that only align the next one
+  for (const PlanItem& item : program.plan) {
+    for (int64_t i = item.first; item.kind == PlanKind::kDevice && i < item.first + item.count; ++i) fetched.push_back(static_cast<size_t>(i));
+  }
+  for (const size_t index : fetched) {
+    const isa::Instruction& instruction = program.instructions[index];
+    const std::optional<isa::Operation> op = isa::Decode(instruction);
+    const auto layer = static_cast<size_t>(isa::DecodeHeader(instruction).layer);
+    if (!op || layer >= layers.size()) continue;
+    Bytes& bytes = layers[layer];
+    bytes.instructions += sizeof(instruction);
+    uint64_t moved = 0;
+    if (const std::optional<std::vector<MemoryUse>> uses = MemoryOf(program.arch, *op)) {
+      for (const MemoryUse& use : *uses) {
+        for (const MemoryRange& range : use.ranges) moved += range.bytes;
+      }
+    }
+    switch (static_cast<isa::Opcode>(isa::OpcodeBits(instruction))) {
+      case isa::Opcode::kLdp: bytes.parameters += moved; break;
+      case isa::Opcode::kLdw: bytes.weights += moved; break;
+      case isa::Opcode::kLda: bytes.activations += moved; break;
+      case isa::Opcode::kSta: bytes.written += moved; break;
+      default: break;
+    }
+  }
+  std::vector<json> result;
+  for (const Bytes& b : layers) {
+    result.push_back({{"instructions", b.instructions}, {"parameters", b.parameters}, {"weights", b.weights}, {"activations_read", b.activations}, {"written", b.written}});
+  }
+  return result;
+}
+
 std::string HostModel() {
   utsname name{};
   return uname(&name) == 0 ? fmt::format("{} {} {}", name.sysname, name.release, name.machine) : "unknown";
@@ -81,6 +122,7 @@ json Report(const Program& program, const ir::Graph& graph, const Config& config
     device_macs += macs;
     if (array_layers.contains(static_cast<int32_t>(l))) array_macs += macs;
   }
+  const std::vector<json> layer_bytes = LayerBytes(program);
   uint64_t all_macs = 0;
   for (const ir::Step& step : graph.steps) all_macs += static_cast<uint64_t>(ir::MacCount(graph, step));
   std::set<int32_t> device_steps;
@@ -143,9 +185,9 @@ json Report(const Program& program, const ir::Graph& graph, const Config& config
       d["cycles"] = device.cycles;
       d["milliseconds"] = static_cast<double>(device.cycles) / (config.platform.clock_mhz * 1e3);
       d["utilization"] = device.cycles == 0 ? 0.0 : static_cast<double>(device_macs) / (static_cast<double>(per_cycle) * static_cast<double>(device.cycles));
-      // Over all multipliers: the vector unit has nine for each lane.
+      // Over all multipliers: the vector unit has kVectorTaps for each of its N lanes.
       d["utilization_all_multipliers"] =
-          device.cycles == 0 ? 0.0 : static_cast<double>(device_macs) / (static_cast<double>(per_cycle + 9 * static_cast<uint64_t>(n)) * static_cast<double>(device.cycles));
+          device.cycles == 0 ? 0.0 : static_cast<double>(device_macs) / (static_cast<double>(per_cycle + kVectorTaps * static_cast<uint64_t>(n)) * static_cast<double>(device.cycles));
       d["stalls"] = Stalls(device.counters.classes, array_macs, n);
       d["queues"] = Queues(device.counters.classes);
       const driver::JobCounters& c = device.counters;
@@ -153,15 +195,24 @@ json Report(const Program& program, const ir::Graph& graph, const Config& config
       const uint64_t bytes = c.bytes_fetch + c.bytes_prm + c.bytes_wgt + c.bytes_act + c.bytes_written;
       d["bandwidth_gb_per_s"] = device.cycles == 0 ? 0.0 : static_cast<double>(bytes) * config.platform.clock_mhz / (static_cast<double>(device.cycles) * 1e3);
       d["layers"] = json::array();
-      for (const LayerResult& l : device.layers) {
+      // Layers without cycles of their own (loads and stores alone) move bytes all the same.
+      std::vector<LayerResult> layers = device.layers;
+      for (uint32_t l = 0; l < program.layers.size(); ++l) {
+        const bool owns = std::any_of(layers.begin(), layers.end(), [l](const LayerResult& owner) { return owner.layer == l; });
+        if (!owns) layers.push_back({l, 0, {}});
+      }
+      std::stable_sort(layers.begin(), layers.end(), [](const LayerResult& a, const LayerResult& b) { return a.layer < b.layer; });
+      for (const LayerResult& l : layers) {
         if (l.layer >= program.layers.size()) continue;
         const Layer& layer = program.layers[l.layer];
         d["layers"].push_back({{"layer", l.layer},
                                {"name", layer.name},
                                {"nodes", layer.nodes},
                                {"macs", layer.macs},
+                               {"array", array_layers.contains(static_cast<int32_t>(l.layer))},
                                {"cycles", l.cycles},
                                {"utilization", l.cycles == 0 ? 0.0 : static_cast<double>(layer.macs) / (static_cast<double>(per_cycle) * static_cast<double>(l.cycles))},
+                               {"bytes", layer_bytes[l.layer]},
                                {"stalls", Stalls(l.classes, array_layers.contains(static_cast<int32_t>(l.layer)) ? static_cast<uint64_t>(layer.macs) : 0, n)},
                                {"queues", Queues(l.classes)}});
       }
@@ -302,6 +353,7 @@ std::string ReportText(const json& report, bool color) {
                      d["bandwidth_gb_per_s"].get<double>(), config["clock_mhz"].get<int>());
   out += "\n" + paint("1", fmt::format("  {:<40} {:>12} {:>7} {:>12}\n", "layer", "cycles", "share", "utilization"));
   for (const json& layer : d["layers"]) {
+    if (layer["cycles"].get<uint64_t>() == 0) continue;
     std::string name = layer["name"];
     if (name.size() > 40) name = name.substr(0, 37) + "...";
     out += fmt::format("  {:<40} {:>12} {:>5.1f} % {:>10.1f} %\n", name, Thousands(layer["cycles"]), 100.0 * layer["cycles"].get<double>() / cycles, 100 * layer["utilization"].get<double>());

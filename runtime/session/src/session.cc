@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "octile/numerics/bulk.h"
 #include "octile/reference/reference.h"
 
 namespace octile::session {
@@ -32,8 +33,10 @@ struct ImageForm {
     channels_last = true;
   }
   int64_t Flat(int64_t channel, int64_t y, int64_t x) const {
-    return channels_last ? x * c + channel : (channel * h + y) * w + x;
+    return channel * ChannelStep() + (channels_last ? 0 : y * w) + x * ColumnStep();
   }
+  int64_t ChannelStep() const { return channels_last ? 1 : h * w; }
+  int64_t ColumnStep() const { return channels_last ? c : 1; }
 };
 
 // Where the data of each position (block, row, column; in this order) of an instruction's results begins, in vectors. The vector
@@ -88,13 +91,14 @@ std::string ValueText(const Tensor& tensor, int64_t flat) {
 // Copies between a host tensor and its place in a region.
 void Transfer(const TensorDescriptor& d, int n, std::span<uint8_t> memory, Tensor& tensor, bool to_device) {
   const auto element = static_cast<size_t>(DTypeSize(d.dtype));
-  size_t flat = 0;
+  // Columns are equally far apart.
+  const size_t step = d.columns > 1 ? d.address(n, 0, 0, 0, 1) - d.address(n, 0, 0, 0, 0) : 0;
+  uint8_t* host = tensor.bytes.data();
   for (int64_t i = 0; i < d.images; ++i) {
     for (int64_t c = 0; c < d.channels; ++c) {
       for (int64_t y = 0; y < d.rows; ++y) {
-        for (int64_t x = 0; x < d.columns; ++x, ++flat) {
-          uint8_t* device = memory.data() + d.address(n, i, c, y, x);
-          uint8_t* host = tensor.bytes.data() + flat * element;
+        uint8_t* device = memory.data() + d.address(n, i, c, y, 0);
+        for (int64_t x = 0; x < d.columns; ++x, device += step, host += element) {
           std::copy_n(to_device ? host : device, element, to_device ? device : host);
         }
       }
@@ -410,10 +414,11 @@ class DeviceRun {
       for (int64_t block = 0; block < o.blocks; ++block) {
         const int64_t lanes = std::min<int64_t>(n_, o.channels - block * n_);
         for (int64_t y = 0; y < o.rows; ++y) {
-          for (int64_t x = 0; x < o.columns; ++x, next += per_pixel) {
+          int64_t first_lane = form.Flat((o.block + block) * n_, o.y0 + y * o.y_step, o.x0);
+          for (int64_t x = 0; x < o.columns; ++x, next += per_pixel, first_lane += o.x_step * form.ColumnStep()) {
             const uint8_t* data = it->second->data.data() + order[next] * static_cast<size_t>(n_);
-            for (int64_t lane = 0; lane < lanes; ++lane) {
-              const int64_t flat = form.Flat((o.block + block) * n_ + lane, o.y0 + y * o.y_step, o.x0 + x * o.x_step);
+            int64_t flat = first_lane;
+            for (int64_t lane = 0; lane < lanes; ++lane, flat += form.ChannelStep()) {
               if (o.raw) {
                 int32_t value = 0;
                 std::copy_n(data + lane * 4, 4, reinterpret_cast<uint8_t*>(&value));
@@ -552,6 +557,7 @@ Expected<Result> RunTimingOnly(const Program& program, const ir::Graph& graph, c
 }  // namespace
 
 Expected<Result> Run(const Program& program, const ir::Graph& graph, const Config& config, const Options& options) {
+  OCTILE_RETURN_IF_ERROR(numerics::bulk::CheckIsaVariable());
   if (options.timing_only) return RunTimingOnly(program, graph, config, options);
   using Clock = std::chrono::steady_clock;
   Result result;

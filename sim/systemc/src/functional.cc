@@ -55,18 +55,24 @@ void Widen(const uint8_t* src, uint32_t n, bool is_signed, int zero, int16_t* ds
 template <int kLanes>
 void TapRow(const uint8_t* buffer, uint32_t base, uint32_t n, int64_t ix0, int stride, int mw,
             int in_w, bool is_signed, int zero, int16_t* dst, size_t lda) {
-  for (int ox = 0; ox < mw; ++ox, dst += lda) {
-    const int64_t ix = ix0 + int64_t{ox} * stride;
-    if (ix < 0 || ix >= in_w) {
-      std::memset(dst, 0, n * sizeof(int16_t));
-      continue;
-    }
-    const uint8_t* src = buffer + size_t{BufferAddress(base + ix)} * n;
+  // ix = ix0 + ox*stride lies inside for ox in [first, last).
+  const int64_t first = std::min<int64_t>(mw, ix0 >= 0 ? 0 : (stride - 1 - ix0) / stride);
+  const int64_t past = ix0 >= in_w ? 0 : (in_w - 1 - ix0) / stride + 1;
+  const int64_t last = std::max(first, std::min<int64_t>(mw, past));
+  const auto clear = [&](int64_t from, int64_t to) {
+    for (int64_t ox = from; ox < to; ++ox) std::memset(dst + ox * lda, 0, n * sizeof(int16_t));
+  };
+  clear(0, first);
+  uint32_t address = BufferAddress(base + ix0 + first * stride);
+  for (int64_t ox = first; ox < last; ++ox) {
+    const uint8_t* src = buffer + size_t{address} * n;
     if constexpr (kLanes > 0)
-      WidenFixed<kLanes>(src, is_signed, zero, dst);
+      WidenFixed<kLanes>(src, is_signed, zero, dst + ox * lda);
     else
-      Widen(src, n, is_signed, zero, dst);
+      Widen(src, n, is_signed, zero, dst + ox * lda);
+    address = BufferAddress(int64_t{address} + stride);
   }
+  clear(last, mw);
 }
 
 }  // namespace
