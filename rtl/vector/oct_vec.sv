@@ -1,4 +1,4 @@
-// The vector unit: WIN, ELT and PACK (docs/isa.md), one vector per cycle, fixed latency (docs/timing.md 8). N lanes (oct_vec_lane), the
+// The vector unit: WIN, ELT and PACK (docs/isa.md), one vector read per cycle, fixed latency (docs/timing.md 8). N lanes (oct_vec_lane), the
 // control, the transposer of PACK, and a small memory in which results wait until the 24th cycle, whatever stage made them.
 module oct_vec #(
   parameter int unsigned N = 16,           // lanes: 4, 8, 16, 32 or 64

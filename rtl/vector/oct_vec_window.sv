@@ -1,5 +1,5 @@
-// WIN: walks the taps (ky, kx) of every output and gives the input address, or says that the tap is padding, with the weight row and
-// the parameter set that belong to it. Additions only; addresses are modulo 2^16.
+// WIN, tap by tap: walks the taps (ky, kx) of every output and gives the input address, or says that the tap is padding, with the
+// weight row and the parameter set that belong to it. Additions only; addresses are modulo 2^16.
 module oct_vec_window (
   input  logic              clk_i,
   input  logic              load_i,       // start of an instruction: cfg_d_i is sampled

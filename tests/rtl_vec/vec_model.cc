@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <limits>
 
 namespace octile::rtl_vec {
 namespace {
@@ -45,8 +46,9 @@ struct Pointer {
 
 class Machine {
  public:
-  Machine(const Config& config, const Parameters& parameters, std::vector<Vector>& buffer)
-      : config_(config), parameters_(parameters), buffer_(buffer) {}
+  Machine(const Config& config, const Parameters& parameters, std::vector<Vector>& buffer,
+          std::optional<int64_t> freeze)
+      : config_(config), parameters_(parameters), buffer_(buffer), freeze_(freeze) {}
 
   Expected Run(const isa::Win& op);
   Expected Run(const isa::Elt& op);
@@ -67,7 +69,7 @@ class Machine {
     const uint16_t vector = address & 0xffff;
     for (auto it = pending_.begin(); it != pending_.end() && it->first < r + 1;
          it = pending_.erase(it)) {
-      if (!expected_.fault || it->first <= *expected_.fault) Apply(it->second);
+      if (it->first <= Last()) Apply(it->second);
     }
     reads[r + 1] = vector;
     Check(r + 1, vector, claim, priority);
@@ -89,14 +91,20 @@ class Machine {
     expected_.fault_address = vector;
     priority_ = priority;
   }
+  // The last cycle in which something happens, as far as is known.
+  int64_t Last() const {
+    constexpr int64_t kNever = std::numeric_limits<int64_t>::max();
+    return std::min(expected_.fault.value_or(kNever), freeze_.value_or(kNever));
+  }
   void Apply(const Event& event) {
     if (event.address < buffer_.size()) buffer_[event.address] = event.data;
   }
   Expected Finish(int64_t read_cycles, int64_t done) {
     expected_.read_cycles = read_cycles;
     expected_.done = done;
-    if (expected_.fault) {
-      const int64_t last = *expected_.fault;
+    if (expected_.fault || freeze_) {
+      const int64_t last = Last();
+      if (expected_.fault > last) expected_.fault.reset();
       const auto cut = [last](auto& events) {
         events.erase(events.upper_bound(last), events.end());
       };
@@ -116,6 +124,7 @@ class Machine {
   const Config& config_;
   const Parameters& parameters_;
   std::vector<Vector>& buffer_;
+  std::optional<int64_t> freeze_;
   std::map<int64_t, Event> pending_;
   Expected expected_;
   int priority_ = 0;
@@ -392,8 +401,8 @@ Parameters::Parameters(const Config& config)
       weight(config.wrows, std::vector<uint32_t>(config.n)) {}
 
 Expected Run(const Config& config, const Parameters& parameters, const isa::Operation& op,
-             std::vector<Vector>& buffer) {
-  Machine machine(config, parameters, buffer);
+             std::vector<Vector>& buffer, std::optional<int64_t> freeze) {
+  Machine machine(config, parameters, buffer, freeze);
   if (const auto* win = std::get_if<isa::Win>(&op)) return machine.Run(*win);
   if (const auto* elt = std::get_if<isa::Elt>(&op)) return machine.Run(*elt);
   return machine.Run(std::get<isa::Pack>(op));

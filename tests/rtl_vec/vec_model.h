@@ -57,7 +57,8 @@ struct Expected {
 };
 
 // Runs the instruction on the buffer (Vectors() vectors), which is left as the unit leaves it.
+// `freeze`: the last cycle in which anything happens, because of a fault elsewhere.
 Expected Run(const Config& config, const Parameters& parameters, const isa::Operation& op,
-             std::vector<Vector>& buffer);
+             std::vector<Vector>& buffer, std::optional<int64_t> freeze = std::nullopt);
 
 }  // namespace octile::rtl_vec

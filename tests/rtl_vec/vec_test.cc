@@ -11,6 +11,7 @@
 #include <cstdio>
 #include <cstring>
 #include <memory>
+#include <optional>
 #include <random>
 #include <string>
 #include <vector>
@@ -303,6 +304,66 @@ class Bench {
     Clear();
   }
 
+  // The read cycles of shapes that networks have, worked out by hand from the law; the outputs are
+  // those of the model.
+  void RunShapes() {
+    struct Shape {
+      int kh, kw, stride, dilation, mh, mw, blocks;
+      int64_t read_cycles;
+    };
+    LoadAll();
+    for (const Shape& shape : {
+             // 3 x 3: groups of 6 rows from 8 input rows, 6 cycles of results hidden behind 8 of
+             // reads; 2 groups of 12 columns.
+             Shape{3, 3, 1, 1, 12, 10, 1, 2 * 12 * 8 + 6},
+             // The last group has 2 rows, columns of 4; its first hides the 6 results of the full
+             // group.
+             Shape{3, 3, 1, 1, 8, 10, 1, 12 * 8 + 6 + 11 * 4 + 2},
+             // Stride 2: groups of 3 rows from 7; 2 * 9 + 3 columns.
+             Shape{3, 3, 2, 1, 6, 10, 1, 2 * 21 * 7 + 3},
+             // 5 x 5: groups of 4 rows from 8; a result takes 3 cycles, 12 a column; before the
+             // first result 5 columns of reads alone.
+             Shape{5, 5, 1, 1, 4, 10, 1, 5 * 8 + 10 * 12},
+             // ... and in the second block its first column still waits for results.
+             Shape{5, 5, 1, 1, 4, 10, 2, 5 * 8 + 9 * 12 + 12 + 4 * 8 + 9 * 12 + 12},
+             // 2 x 2 with stride 2: groups of 4 rows from 8, every second of 20 columns completes.
+             Shape{2, 2, 2, 1, 8, 10, 1, 2 * 20 * 8 + 4},
+             // One row: 8 rows a group, columns of 8 hide 8 results.
+             Shape{1, 5, 1, 1, 16, 6, 1, 2 * 10 * 8 + 8},
+             // Tap by tap: dilation; one tap; more than five rows.
+             Shape{3, 3, 1, 2, 6, 5, 1, 6 * 5 * 9},
+             Shape{1, 1, 1, 1, 6, 5, 2, 6 * 5 * 2},
+             Shape{7, 1, 1, 1, 6, 5, 1, 6 * 5 * 7},
+         }) {
+      isa::Win op;
+      op.kh = shape.kh;
+      op.kw = shape.kw;
+      op.stride_y = op.stride_x = shape.stride;
+      op.dil_y = op.dil_x = shape.dilation;
+      op.mh = shape.mh;
+      op.mw = shape.mw;
+      op.blocks = shape.blocks;
+      op.in_h = op.in_w = 20;
+      op.iy0 = op.ix0 = -1;
+      op.in_addr = 40;
+      op.in_row0 = -20 & 0xffff;
+      op.in_oy_step = 20 * shape.stride;
+      op.in_ky_step = 20 * shape.dilation;
+      op.in_blk_stride = 400;
+      op.in_banks = op.out_banks = config_.banks - 1;
+      op.out_addr = 1000;
+      op.out_row_step = op.mw;
+      op.out_blk_stride = op.mw * op.mh;
+      op.hi = 255;
+      const isa::Instruction code = isa::Encode(op);
+      ASSERT_EQ(isa::IllegalReason(code).value_or(""), "");
+      std::vector<Vector> after = buffer_;
+      EXPECT_EQ(Run(config_, parameters_, op, after).read_cycles, shape.read_cycles)
+          << Describe(0, op);
+      RunOne(0, op, code);
+    }
+  }
+
   void RunAll(int instructions) {
     LoadAll();
     for (int i = 0; i < instructions && !testing::Test::HasFailure(); ++i) {
@@ -324,6 +385,7 @@ class Bench {
     for (int64_t i : {0, 1, 2}) EXPECT_GT(column_modes_[i], 0);
     EXPECT_GT(packs_, 0);
     EXPECT_GT(faults_, 0);
+    EXPECT_GT(freezes_, 0);
     EXPECT_GT(padding_, 0);
     EXPECT_GT(wraps_, 0);
     std::printf(
@@ -463,7 +525,15 @@ class Bench {
     if (std::holds_alternative<isa::Pack>(op)) ++packs_;
 
     std::vector<Vector> after = buffer_;
-    const Expected expected = Run(config_, parameters_, op, after);
+    Expected expected = Run(config_, parameters_, op, after);
+    // Now and then a fault of another unit stops everything in the middle.
+    std::optional<int64_t> freeze;
+    if (random_.OneIn(10)) {
+      freeze = random_.Int(0, static_cast<int>(expected.done) - 1);
+      after = buffer_;
+      expected = Run(config_, parameters_, op, after, freeze);
+      ++freezes_;
+    }
     if (expected.columns) ++column_modes_[static_cast<int>(std::get<isa::Win>(op).mode)];
     padding_ += expected.padding_taps;
     wraps_ += expected.wraps;
@@ -473,15 +543,15 @@ class Bench {
     dut_.issue_i = 1;
     std::memcpy(&dut_.instr_i, code.words.data(), 64);
     dut_.index_i = index;
-    const int64_t last = expected.fault.value_or(expected.done);
+    const int64_t last = expected.fault.value_or(freeze.value_or(expected.done));
     for (int64_t t = 0; t <= last; ++t) {
       Step([&] { Check(t, index, expected); });
       if (testing::Test::HasFailure()) return;
       std::memset(&dut_.instr_i, 0xa5, 64);  // the unit must not look at it again
       dut_.index_i = 0;
     }
-    if (expected.fault) {
-      ++faults_;
+    if (expected.fault) ++faults_;
+    if (expected.fault || freeze) {
       dut_.freeze_i = 1;
       for (int t = 0; t < 40; ++t) {
         Step([&] {
@@ -494,7 +564,7 @@ class Bench {
     for (int v = 0; v < config_.Vectors(); ++v) {
       ASSERT_EQ(buffer_[v], after[v]) << "vector " << v;
     }
-    if (expected.fault) {
+    if (expected.fault || freeze) {
       Clear();
       if (random_.OneIn(2)) LoadAll();  // otherwise the next instructions find zeros
     }
@@ -551,9 +621,10 @@ class Bench {
   Dut dut_;
   int64_t cycle_ = 0;
   int64_t win_modes_[3] = {}, column_modes_[3] = {}, elt_modes_[3] = {}, packs_ = 0, faults_ = 0,
-          padding_ = 0, wraps_ = 0, writes_ = 0;
+          freezes_ = 0, padding_ = 0, wraps_ = 0, writes_ = 0;
 };
 
+TEST(OctVec, Shapes) { std::make_unique<Bench<Voct_vec4>>(4)->RunShapes(); }
 TEST(OctVec, N4) { std::make_unique<Bench<Voct_vec4>>(4)->RunAll(600); }
 TEST(OctVec, N8) { std::make_unique<Bench<Voct_vec8>>(8)->RunAll(500); }
 TEST(OctVec, N16) { std::make_unique<Bench<Voct_vec16>>(16)->RunAll(400); }
