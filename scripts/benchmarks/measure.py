@@ -167,7 +167,10 @@ def call(command):
         begin = time.monotonic()
         process = subprocess.Popen([str(c) for c in command], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors)
         watch = _Watch(process.pid)
+        # Signals are the main thread's: one that the watch took would not end the wait below.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
         watch.start()
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         try:
             _, status, usage = os.wait4(process.pid, 0)
         except BaseException:

@@ -175,7 +175,7 @@ class BenchTest(unittest.TestCase):
             time.sleep(0.05)
         process.send_signal(signal.SIGTERM)
         _, errors = process.communicate(timeout=60)
-        self.assertEqual(process.returncode, 130)
+        self.assertEqual(process.returncode, 130, errors)
         self.assertIn("interrupted", errors)
         with self.assertRaises(ProcessLookupError):
             os.kill(int(started.read_text()), 0)
