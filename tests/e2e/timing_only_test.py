@@ -1,10 +1,12 @@
 """--timing-only on every shipped model and configuration: the cycles, counters and layers of the run with data, nothing checked,
-exit 0; what it cannot do is refused. A model without device work has no cycles.
+exit 0; what it cannot do is refused. The run with data keeps within the memory bound of its report (OCTILE_CHECK_MEMORY; sanitizers
+need more).
 
 Usage: timing_only_test.py OCTILE MODELS CONFIG...
 """
 
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -44,6 +46,9 @@ class Runs:
         self.expect(f"{name}: devices {without}", [d["name"] for d in without] == ["systemc"])
         self.expect(f"{name}: with data not checked", with_data["matches_reference"] is True and not full["timing_only"])
         self.expect(f"{name}: claims to have checked", without[0]["matches_reference"] is None and timing["timing_only"] is True)
+        if "OCTILE_CHECK_MEMORY" in os.environ:
+            peak, bound = full["host"]["peak_memory_bytes"], full["host_memory_bound_bytes"]
+            self.expect(f"{name}: {peak} bytes of memory, the bound is {bound}", peak <= bound)
         self.expect(f"{name}: reference ran", timing["host"]["reference_seconds"] is None)
         self.expect(f"{name}: report does not say so", "not checked" in text)
         for key in SAME:

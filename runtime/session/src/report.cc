@@ -147,6 +147,7 @@ json Report(const Program& program, const ir::Graph& graph, const Config& config
   json regions = json::object();
   for (const Region& region : program.regions) regions[region.name] = region.size;
   report["memory_bytes"] = regions;
+  report["host_memory_bound_bytes"] = HostMemoryBound(program, graph, result.images, options.devices.size());
 
   report["host_operators"] = json::array();
   report["edge_operators"] = json::array();

@@ -524,6 +524,23 @@ Expected<ir::Graph> GraphOf(const Program& program) {
   return graph;
 }
 
+uint64_t HostMemoryBound(const Program& program, const ir::Graph& graph, int64_t images, size_t devices) {
+  uint64_t weights = 0;
+  uint64_t tensors = 0;
+  const auto bytes = [](const ir::TensorInfo& info) { return static_cast<uint64_t>(ElementCount(info.shape)) * static_cast<uint64_t>(DTypeSize(info.dtype)); };
+  for (const ir::TensorInfo& info : graph.tensors) (info.is_constant() ? weights : tensors) += bytes(info);
+  for (const ir::Step& step : graph.steps) {
+    if (const auto* conv = std::get_if<ir::Conv>(&step.op)) weights += conv->weights.codes.size();
+    if (const auto* gemm = std::get_if<ir::Gemm>(&step.op)) weights += gemm->weights.codes.size();
+  }
+  uint64_t ends = 0;
+  for (const ir::TensorId id : graph.inputs) ends += 2 * bytes(graph.tensor(id));
+  for (const ir::Output& output : graph.outputs) ends += (1 + devices) * bytes(graph.tensor(output.tensor));
+  uint64_t device = 0;
+  for (const Region& region : program.regions) device += region.size;
+  return kHostBytesPerWeight * weights + devices * device + kHostCopiesOfTensors * tensors + static_cast<uint64_t>(images) * ends + kHostFixedBytes;
+}
+
 namespace {
 
 Expected<Result> RunTimingOnly(const Program& program, const ir::Graph& graph, const Config& config, const Options& options) {

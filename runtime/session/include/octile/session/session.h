@@ -89,6 +89,14 @@ Expected<ir::Graph> GraphOf(const Program& program);
 // returned for what concerns the whole run (inputs, program, interruption; kUsage: timing_only with another device than systemc).
 Expected<Result> Run(const Program& program, const ir::Graph& graph, const Config& config, const Options& options);
 
+// Bytes of memory that this process needs at most for importing, compiling and running: per weight kHostBytesPerWeight (the model
+// file, the graph, the program's image and its text), the device memory once for each device, the model's tensors kHostCopiesOfTensors
+// times (reference, observations of one device at a time), inputs and outputs of all images, and kHostFixedBytes for everything else.
+inline constexpr uint64_t kHostBytesPerWeight = 8;
+inline constexpr uint64_t kHostCopiesOfTensors = 4;
+inline constexpr uint64_t kHostFixedBytes = uint64_t{64} << 20;
+uint64_t HostMemoryBound(const Program& program, const ir::Graph& graph, int64_t images, size_t devices);
+
 // Inputs that are not given: every code of the input's quantization and 5 % beyond it on both sides, from a counter-based generator.
 Tensor RandomInput(const ir::Graph& graph, ir::TensorId input, uint64_t seed);
 
