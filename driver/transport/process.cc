@@ -247,7 +247,7 @@ Result<std::unique_ptr<Transport>> OpenProcess(const std::string& backend, const
   if (backend == "systemc") {
     program = "octile-device-systemc";
   } else {
-    program = RtlProgramName(config->arch, wave                            ? RtlVariant::kWave
+    program = RtlProgramName(config->arch, wave                             ? RtlVariant::kWave
                                            : uri.options.contains("seed_x") ? RtlVariant::kChecked
                                                                             : RtlVariant::kPlain);
   }

@@ -21,7 +21,8 @@ class DeviceProcess {
   virtual ~DeviceProcess() = default;
   // How it ended and the last lines it printed; empty when it still runs and is silent.
   virtual std::string Obituary(Deadline deadline) = 0;
-  // What it said when it refused the options it was started with; nothing if it did not end that way.
+  // What it said when it refused the options it was started with; nothing if it did not end that
+  // way.
   virtual std::optional<std::string> RefusedArguments() { return std::nullopt; }
   // Waits for its end until the deadline, then kills it.
   virtual void End(Deadline deadline) noexcept = 0;
@@ -29,8 +30,8 @@ class DeviceProcess {
 
 class RemoteTransport : public Transport {
  public:
-  // Introduces itself. kIncompatible: another protocol version. kInvalidArgument: the process refused
-  // its options.
+  // Introduces itself. kIncompatible: another protocol version. kInvalidArgument: the process
+  // refused its options.
   static Result<std::unique_ptr<Transport>> Connect(Channel channel, std::string name,
                                                     std::unique_ptr<DeviceProcess> process,
                                                     Deadline deadline);

@@ -22,9 +22,9 @@ Result<std::string> Unescape(std::string_view text, std::string_view part) {
     const auto [end, error] =
         std::from_chars(digits.data(), digits.data() + digits.size(), byte, 16);
     if (digits.size() != 2 || error != std::errc() || end != digits.data() + 2 || byte == 0)
-      return Fail(Code::kInvalidArgument,
-                  fmt::format("device '{}': '%{}' is no escaped byte; write '%25' for '%'", text,
-                              digits));
+      return Fail(
+          Code::kInvalidArgument,
+          fmt::format("device '{}': '%{}' is no escaped byte; write '%25' for '%'", text, digits));
     out += static_cast<char>(byte);
     i += 2;
   }

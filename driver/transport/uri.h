@@ -9,8 +9,8 @@
 
 namespace octile::driver {
 
-// BACKEND:TARGET[?key=value&key=value...]; %XX in TARGET and in values stands for the byte XX, so that
-// paths may hold '?', '&' and '%' (EscapeUri in octile/driver/device.h).
+// BACKEND:TARGET[?key=value&key=value...]; %XX in TARGET and in values stands for the byte XX, so
+// that paths may hold '?', '&' and '%' (EscapeUri in octile/driver/device.h).
 struct Uri {
   std::string text;
   std::string backend;

@@ -1,12 +1,11 @@
 #include "files.h"
 
+#include <fmt/format.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
 #include <fstream>
-
-#include <fmt/format.h>
 
 namespace octile {
 
@@ -34,7 +33,9 @@ Status PendingFile::Commit() {
   if (part_ == target_) return {};
   std::error_code error;
   fs::rename(part_, target_, error);
-  if (error) return Fail(ErrorCode::kUsage, fmt::format("cannot write '{}': {}", target_.string(), error.message()));
+  if (error)
+    return Fail(ErrorCode::kUsage,
+                fmt::format("cannot write '{}': {}", target_.string(), error.message()));
   return {};
 }
 
@@ -44,7 +45,10 @@ Status WriteFile(const fs::path& target, const std::string& text) {
   std::ofstream stream(file.path(), std::ios::binary | std::ios::trunc);
   stream << text;
   stream.close();
-  if (!stream) return Fail(ErrorCode::kUsage, fmt::format("cannot write '{}': {}", target.string(), errno == 0 ? "the disk is full or failed" : std::strerror(errno)));
+  if (!stream)
+    return Fail(ErrorCode::kUsage,
+                fmt::format("cannot write '{}': {}", target.string(),
+                            errno == 0 ? "the disk is full or failed" : std::strerror(errno)));
   return file.Commit();
 }
 

@@ -9,8 +9,9 @@
 
 namespace octile {
 
-// A file under a name of its own beside `target`; it takes the target's place by Commit, and goes away with the object otherwise.
-// A target that is there and is no plain file (/dev/stdout, a pipe) is written directly. Links are followed.
+// A file under a name of its own beside `target`; it takes the target's place by Commit, and goes
+// away with the object otherwise. A target that is there and is no plain file (/dev/stdout, a pipe)
+// is written directly. Links are followed.
 class PendingFile {
  public:
   explicit PendingFile(const std::filesystem::path& target);

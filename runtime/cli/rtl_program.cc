@@ -1,6 +1,7 @@
 #include "rtl_program.h"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <poll.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -12,8 +13,6 @@
 #include <cstring>
 #include <filesystem>
 #include <thread>
-
-#include <fmt/format.h>
 
 namespace octile {
 namespace {
@@ -43,7 +42,8 @@ struct Pipe {
   }
 };
 
-// The architecture as a file for the builder; the platform does not matter to it. In a folder of its own that goes with the object.
+// The architecture as a file for the builder; the platform does not matter to it. In a folder of
+// its own that goes with the object.
 class ConfigFile {
  public:
   ~ConfigFile() {
@@ -53,18 +53,24 @@ class ConfigFile {
   Status Write(const ArchConfig& arch) {
     std::error_code error;
     std::string name = (std::filesystem::temp_directory_path(error) / "octile-XXXXXX").string();
-    if (error || mkdtemp(name.data()) == nullptr) return Fail(ErrorCode::kDevice, fmt::format("cannot make a temporary folder: {}", std::strerror(errno)));
+    if (error || mkdtemp(name.data()) == nullptr)
+      return Fail(ErrorCode::kDevice,
+                  fmt::format("cannot make a temporary folder: {}", std::strerror(errno)));
     folder_ = name;
     std::string text;
     for (size_t at = 0; const std::string& field : Fields(ArchText(arch))) {
       if (at++ == 0) continue;  // the version of the instruction set is the generator's own
-      text += (text.empty() ? "" : ", ") + field.substr(0, field.find('=')) + ": " + field.substr(field.find('=') + 1);
+      text += (text.empty() ? "" : ", ") + field.substr(0, field.find('=')) + ": " +
+              field.substr(field.find('=') + 1);
     }
     text = "arch: {" + text + "}\n";
     const int file = open(path().c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    const bool written = file >= 0 && write(file, text.data(), text.size()) == static_cast<ssize_t>(text.size());
+    const bool written =
+        file >= 0 && write(file, text.data(), text.size()) == static_cast<ssize_t>(text.size());
     if (file >= 0) close(file);
-    if (!written) return Fail(ErrorCode::kDevice, fmt::format("cannot write '{}': {}", path(), std::strerror(errno)));
+    if (!written)
+      return Fail(ErrorCode::kDevice,
+                  fmt::format("cannot write '{}': {}", path(), std::strerror(errno)));
     return {};
   }
   std::string path() const { return (folder_ / "config.yml").string(); }
@@ -84,18 +90,23 @@ class ConfigFile {
 
 }  // namespace
 
-Expected<std::string> EnsureRtlProgram(const Config& config, driver::RtlVariant variant, const std::function<void(const std::string&)>& notice,
+Expected<std::string> EnsureRtlProgram(const Config& config, driver::RtlVariant variant,
+                                       const std::function<void(const std::string&)>& notice,
                                        const std::function<bool()>& interrupted) {
   const std::string name = driver::RtlProgramName(config.arch, variant);
   if (!driver::FindDeviceProgram(name).empty()) return std::string();
   const std::string builder = driver::FindDeviceProgram("octile-rtl-build");
   if (builder.empty()) {
-    return Fail(ErrorCode::kDevice, fmt::format("there is no program '{}', and no 'octile-rtl-build' to make it with; configure Octile with -DOCTILE_RTL=ON, or set OCTILE_DEVICE_DIR", name));
+    return Fail(ErrorCode::kDevice,
+                fmt::format("there is no program '{}', and no 'octile-rtl-build' to make it with; "
+                            "configure Octile with -DOCTILE_RTL=ON, or set OCTILE_DEVICE_DIR",
+                            name));
   }
   ConfigFile file;
   OCTILE_RETURN_IF_ERROR(file.Write(config.arch));
   Pipe output, errors;
-  if (!output.Open() || !errors.Open()) return Fail(ErrorCode::kDevice, fmt::format("pipe: {}", std::strerror(errno)));
+  if (!output.Open() || !errors.Open())
+    return Fail(ErrorCode::kDevice, fmt::format("pipe: {}", std::strerror(errno)));
 
   std::vector<std::string> words{builder};
   if (variant == driver::RtlVariant::kWave) words.push_back("--wave");
@@ -106,9 +117,12 @@ Expected<std::string> EnsureRtlProgram(const Config& config, driver::RtlVariant 
   argv.push_back(nullptr);
   const pid_t self = getpid();
   const pid_t pid = fork();
-  if (pid < 0) return Fail(ErrorCode::kDevice, fmt::format("cannot start '{}': {}", builder, std::strerror(errno)));
+  if (pid < 0)
+    return Fail(ErrorCode::kDevice,
+                fmt::format("cannot start '{}': {}", builder, std::strerror(errno)));
   if (pid == 0) {
-    // A process group of its own: the terminal's interrupt reaches us alone, and we end the build. It also ends when we die.
+    // A process group of its own: the terminal's interrupt reaches us alone, and we end the build.
+    // It also ends when we die.
     setpgid(0, 0);
     prctl(PR_SET_PDEATHSIG, SIGTERM);
     if (getppid() != self) _exit(126);
@@ -140,7 +154,10 @@ Expected<std::string> EnsureRtlProgram(const Config& config, driver::RtlVariant 
     }
     if (!told && Clock::now() - begin > kNoticeAfter) {
       told = true;
-      notice(fmt::format("building the RTL of {} once ({}); this takes a minute or more, and later runs find it in a cache", config.name, name));
+      notice(
+          fmt::format("building the RTL of {} once ({}); this takes a minute or more, and later "
+                      "runs find it in a cache",
+                      config.name, name));
     }
     if (!stopped && interrupted && interrupted()) {
       stopped = true;
@@ -154,8 +171,11 @@ Expected<std::string> EnsureRtlProgram(const Config& config, driver::RtlVariant 
   while (!path.empty() && path.back() == '\n') path.pop_back();
   while (!why.empty() && why.back() == '\n') why.pop_back();
   if (!WIFEXITED(status) || WEXITSTATUS(status) != 0 || path.empty()) {
-    const bool bad_config = WIFEXITED(status) && WEXITSTATUS(status) == static_cast<int>(ErrorCode::kProgram);
-    return Fail(bad_config ? ErrorCode::kProgram : ErrorCode::kDevice, fmt::format("the RTL device of '{}' cannot be built: {}", config.name, why.empty() ? "the build was ended" : why));
+    const bool bad_config =
+        WIFEXITED(status) && WEXITSTATUS(status) == static_cast<int>(ErrorCode::kProgram);
+    return Fail(bad_config ? ErrorCode::kProgram : ErrorCode::kDevice,
+                fmt::format("the RTL device of '{}' cannot be built: {}", config.name,
+                            why.empty() ? "the build was ended" : why));
   }
   return path;
 }

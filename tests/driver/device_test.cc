@@ -673,7 +673,8 @@ TEST(Devices, DeviceProgramsExplainTheirOptions) {
     const auto device = Device::Open(uri);
     if (device) return std::string("opened");
     // The user's mistake, not the device's.
-    if (uri.find("listen") == std::string::npos) EXPECT_EQ(device.error().code, Code::kInvalidArgument) << uri;
+    if (uri.find("listen") == std::string::npos)
+      EXPECT_EQ(device.error().code, Code::kInvalidArgument) << uri;
     return device.error().message;
   };
   EXPECT_THAT(message("systemc:tiny?flip=5"), HasSubstr("[REGION:]OFFSET:BIT"));

@@ -1,5 +1,6 @@
-// What an FST file holds, by the reader that comes with Verilator: signals, and the first and last time at which one changes.
-// Prints "signals N changes N first T last T start T end T"; exit code 1 if the file cannot be read.
+// What an FST file holds, by the reader that comes with Verilator: signals, and the first and last
+// time at which one changes. Prints "signals N changes N first T last T start T end T"; exit code 1
+// if the file cannot be read.
 #include <cstdint>
 #include <cstdio>
 
@@ -31,9 +32,12 @@ int main(int argc, char** argv) {
   Seen seen;
   fstReaderSetFacProcessMaskAll(file);
   const bool read = fstReaderIterBlocks(file, OnChange, &seen, nullptr) != 0;
-  std::printf("signals %u changes %llu first %llu last %llu start %llu end %llu\n", static_cast<unsigned>(fstReaderGetVarCount(file)),
-              static_cast<unsigned long long>(seen.changes), static_cast<unsigned long long>(seen.first),
-              static_cast<unsigned long long>(seen.last), static_cast<unsigned long long>(fstReaderGetStartTime(file)),
+  std::printf("signals %u changes %llu first %llu last %llu start %llu end %llu\n",
+              static_cast<unsigned>(fstReaderGetVarCount(file)),
+              static_cast<unsigned long long>(seen.changes),
+              static_cast<unsigned long long>(seen.first),
+              static_cast<unsigned long long>(seen.last),
+              static_cast<unsigned long long>(fstReaderGetStartTime(file)),
               static_cast<unsigned long long>(fstReaderGetEndTime(file)));
   fstReaderClose(file);
   return read ? 0 : 1;

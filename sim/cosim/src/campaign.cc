@@ -375,11 +375,12 @@ std::string Coverage::Report() const {
   for (int f = 1; f <= kLastFault; ++f)
     s += fmt::format(" {} {}", isa::FaultName(static_cast<Fault>(f)), faults[f]);
   s += fmt::format(
-      "\nWIN: {} tap by tap; by columns {} with 1, {} with 2, {} with 3 cycles for a result, of them "
+      "\nWIN: {} tap by tap; by columns {} with 1, {} with 2, {} with 3 cycles for a result, of "
+      "them "
       "{} with stride 2, {} with circular rows, {} of several groups, {} with a smaller last one; "
       "CLAIM of {} reads, {} results by columns",
-      windows[0], windows[1], windows[2], windows[3], column_stride2, column_circular, column_groups,
-      column_rest, column_claims[0], column_claims[1]);
+      windows[0], windows[1], windows[2], windows[3], column_stride2, column_circular,
+      column_groups, column_rest, column_claims[0], column_claims[1]);
   s += "\ncycles of each queue by class:\n     ";
   for (int c = 0; c < sim::kClasses; ++c)
     s += fmt::format("{:>11}", isa::ClassName(static_cast<Class>(c)));

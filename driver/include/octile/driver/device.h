@@ -63,7 +63,8 @@ class Device {
   static std::vector<DeviceInfo> Enumerate();
 
   // BACKEND:CONFIG[?option=value&...], or socket:PATH. CONFIG is a name or a .yml file; empty means
-  // the default one. Paths in it go through EscapeUri. The options are listed in docs/driver.md; an unknown one is an error.
+  // the default one. Paths in it go through EscapeUri. The options are listed in docs/driver.md; an
+  // unknown one is an error.
   static Result<Device> Open(std::string_view uri, const OpenOptions& options = {});
 
   Device();

@@ -1,4 +1,5 @@
-// A program of somebody else: compiles a model with the installed libraries, opens a device and runs it.
+// A program of somebody else: compiles a model with the installed libraries, opens a device and
+// runs it.
 #include <chrono>
 #include <iostream>
 
