@@ -40,7 +40,7 @@ Lowering::Lowering(const ir::Graph& graph, const Config& config, const CompileOp
       options_(options),
       n_(config.arch.n),
       banks_(config.arch.banks),
-      reserve_(std::max(4, config.arch.banks / 3)) {}
+      reserve_(std::max(4, config.arch.banks / 4)) {}
 
 ir::TensorId Lowering::Source(ir::TensorId id) const {
   const int producer = producers_[static_cast<size_t>(id)];
