@@ -53,6 +53,7 @@ class CoreModel::Impl {
   bool running_ = false;
   uint64_t next_ = 0;
   uint64_t evaluations_ = 0;
+  bool every_cycle_ = false;
   std::array<uint64_t, 2> inject_{kNever, kNever};
 
  private:
@@ -897,7 +898,7 @@ void CoreModel::Impl::Evaluate(uint64_t t) {
     next_ = t + 1;
     return;
   }
-  next_ = activity_ || loader_started_ || quiescent_ ? t + 1 : NextWake(t);
+  next_ = activity_ || loader_started_ || quiescent_ || every_cycle_ ? t + 1 : NextWake(t);
 }
 
 uint64_t CoreModel::Impl::NextWake(uint64_t t) const {
@@ -954,5 +955,6 @@ const sim::Trace& CoreModel::trace() const { return impl_->recorder_.trace(); }
 const sim::CoreConfig& CoreModel::config() const { return impl_->config_; }
 std::span<const uint8_t> CoreModel::buffer() const { return impl_->func_.buffer(); }
 uint64_t CoreModel::evaluations() const { return impl_->evaluations_; }
+void CoreModel::EvaluateEveryCycle(bool every_cycle) { impl_->every_cycle_ = every_cycle; }
 
 }  // namespace octile::systemc

@@ -60,6 +60,8 @@ class CoreModel {
   std::span<const uint8_t> buffer() const;
   // Cycles that were evaluated one by one, for benchmarks.
   uint64_t evaluations() const;
+  // For tests: leaves out none.
+  void EvaluateEveryCycle(bool every_cycle);
 
  private:
   class Impl;
