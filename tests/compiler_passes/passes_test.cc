@@ -219,6 +219,55 @@ TEST(FuseSteps, TheOtherOperandMustExistBefore) {
   EXPECT_EQ(groups[1].residual, 2);
 }
 
+TEST(FuseSteps, ChannelShuffleIsOneStepWithTheConcatBefore) {
+  GraphBuilder b;
+  const ir::TensorId x = b.Input("x");
+  const auto step = [&](const std::string& name, ir::Op op, std::vector<ir::TensorId> inputs, Shape shape) {
+    const ir::TensorId out = b.Step(name, std::move(op), std::move(inputs));
+    b.graph.tensor(out).shape = std::move(shape);
+    return out;
+  };
+  const ir::TensorId whole = step("concat", ir::Concat{1}, {x, x}, {1, 6, 4, 5});
+  const ir::TensorId split = step("split", ir::Reshape{}, {whole}, {1, 2, 3, 4, 5});
+  const ir::TensorId turned = step("turn", ir::Transpose{{0, 2, 1, 3, 4}}, {split}, {1, 3, 2, 4, 5});
+  const ir::TensorId shuffled = step("join", ir::Reshape{}, {turned}, {1, 6, 4, 5});
+  b.Output(shuffled);
+  const std::vector<FusedStep> groups = FuseSteps(b.graph);
+  ASSERT_EQ(groups.size(), 1u);
+  EXPECT_EQ(groups[0].main, 0);
+  EXPECT_EQ(groups[0].shuffle_groups, 2);
+  EXPECT_EQ(groups[0].output, shuffled);
+  EXPECT_EQ(groups[0].Steps(), (std::vector<int>{0, 1, 2, 3}));
+
+  // Seen from outside between its steps, or with other axes exchanged, it is no shuffle.
+  ir::Graph seen = b.graph;
+  seen.outputs.push_back({"turned", turned});
+  EXPECT_EQ(FuseSteps(seen).size(), 4u);
+  ir::Graph other = b.graph;
+  std::get<ir::Transpose>(other.steps[2].op).perm = {0, 2, 1, 4, 3};
+  EXPECT_EQ(FuseSteps(other).size(), 4u);
+}
+
+TEST(OneCodeToTable, AverageOverOneElement) {
+  for (const bool unit : {true, false}) {
+    GraphBuilder b;
+    const ir::TensorId x = b.Input("x");
+    ir::AveragePool pool;
+    pool.kernel = {1, unit ? 1 : 2};
+    pool.clamp = {-100, 90};
+    const ir::TensorId y = b.Step("average", pool, {x});
+    b.graph.tensor(y).quant = ir::Quantization{0.07f, 11};
+    if (!unit) b.graph.tensor(y).shape = {1, 3, 4, 4};
+    b.Output(y);
+    const ir::Graph before = b.graph;
+    const Expected<bool> changed = OneCodeToTable(b.graph);
+    ASSERT_TRUE(changed);
+    EXPECT_EQ(*changed, unit);
+    EXPECT_EQ(std::holds_alternative<ir::Table>(b.graph.steps[0].op), unit);
+    ExpectSameMeaning(before, b.graph, 5);
+  }
+}
+
 TEST(SplitBatch, OneImageComputesItsPartOfTheBatch) {
   std::mt19937 random(11);
   GraphBuilder b;
