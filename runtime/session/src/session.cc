@@ -152,7 +152,7 @@ class DeviceRun {
     std::string query = mark == std::string::npos ? "" : name.substr(mark + 1);
     if (name.substr(0, mark) != "iss") {
       // The platform part of the configuration may have been changed on the command line.
-      for (const std::string& setting : PlatformSettings()) query += (query.empty() ? "" : "&") + setting;
+      for (const std::string& setting : PlatformSettings()) query.append(query.empty() ? "" : "&").append(setting);
     }
     if (options_.timing_only) query.append(query.empty() ? "" : "&").append("timing_only=1");
     if (!query.empty()) uri += "?" + query;

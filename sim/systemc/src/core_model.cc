@@ -908,12 +908,20 @@ uint64_t CoreModel::Impl::NextWake(uint64_t t) const {
   };
   if (!fifo_.empty()) at(fifo_.front().visible);
   at(address_accept_);
-  if (!reads_.empty()) at(reads_.front().last + 1);
+  // The end of a burst changes something where no further one may be outstanding, and when it is
+  // the last.
+  if (!reads_.empty())
+    at((reads_.size() >= config_.read_bursts ? reads_.front() : reads_.back()).last + 1);
   for (const auto& f : flight_)
     if (!f.empty()) at(f.front()->completion);
-  at(ring_visible_[next_tile_ % config_.ring_tiles]);
-  at(loader_free_);
-  at(slot_end_ - 1);
+  // The loader starts into empty shadow weights; a tile starts where its slot may begin.
+  if (shadow_ == Shadow::kEmpty) {
+    at(ring_visible_[next_tile_ % config_.ring_tiles]);
+    at(loader_free_);
+  } else if (t + 1 >= slot_end_) {
+    at(loader_free_);
+  }
+  if (exe_ != nullptr && exe_tile_ == exe_->tiles) at(slot_end_ - 1);
   at(slot_end_);
   at(vec_read_end_ + 1);
   at(vec_ready_);
