@@ -87,6 +87,8 @@ void Run(benchmark::State& state, bool timing_only) {
   state.counters["cycles/s"] =
       benchmark::Counter(static_cast<double>(cycles), benchmark::Counter::kIsRate);
   state.counters["cycles"] = static_cast<double>(core.trace().cycles);
+  state.counters["evaluations"] = benchmark::Counter(static_cast<double>(core.evaluations()),
+                                                     benchmark::Counter::kAvgIterations);
   state.counters["tiles"] = static_cast<double>(core.trace().tile_starts);
 }
 

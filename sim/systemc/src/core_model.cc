@@ -1,7 +1,7 @@
 #include "octile/systemc/core_model.h"
 
 #include <algorithm>
-#include <deque>
+#include <utility>
 #include <vector>
 
 #include "functional.h"
@@ -25,9 +25,39 @@ constexpr int kFetchClient = -1;  // ranks before the queues when causes tie
 constexpr uint32_t kFetchBurst = 4;
 constexpr int kDeadlockCycles = 4;  // consecutive quiescent cycles
 
-// A small FIFO without allocation per entry.
+// A small FIFO whose entries lie behind one another: all of them are looked at often, and few are
+// there at a time. References hold until the next push or pop.
 template <class T>
-using Fifo = std::deque<T>;
+class Fifo {
+ public:
+  bool empty() const { return head_ == items_.size(); }
+  size_t size() const { return items_.size() - head_; }
+  T& front() { return items_[head_]; }
+  const T& front() const { return items_[head_]; }
+  const T& back() const { return items_.back(); }
+  T* begin() { return items_.data() + head_; }
+  T* end() { return items_.data() + items_.size(); }
+  const T* begin() const { return items_.data() + head_; }
+  const T* end() const { return items_.data() + items_.size(); }
+  void push_back(const T& item) { items_.push_back(item); }
+  void pop_front() {
+    if (++head_ == items_.size()) {
+      clear();
+    } else if (head_ == kMostPopped) {
+      items_.erase(items_.begin(), items_.begin() + kMostPopped);
+      head_ = 0;
+    }
+  }
+  void clear() {
+    items_.clear();
+    head_ = 0;
+  }
+
+ private:
+  static constexpr size_t kMostPopped = 64;
+  std::vector<T> items_;
+  size_t head_ = 0;
+};
 
 }  // namespace
 
@@ -192,7 +222,7 @@ class CoreModel::Impl {
   // Read channel. client_: the active instruction of PRM, WGT, ACT.
   std::array<Inst*, 3> client_{};
   std::array<Inst*, 3> client_before_{};
-  std::deque<ReadBurst> reads_;
+  Fifo<ReadBurst> reads_;
   size_t outstanding_ = 0;
   uint64_t address_accept_ = 0;  // acceptance of the last address phase
   int picked_ = -2;              // client picked in the evaluated cycle; -2: none
@@ -239,9 +269,9 @@ class CoreModel::Impl {
   uint64_t sto_read_start_ = 0;
   uint64_t sto_read_end_ = 0;  // first cycle after the read phase
   bool sto_read_any_ = false;
-  std::deque<Slot> slots_;
+  Fifo<Slot> slots_;
   uint64_t write_free_ = 0;  // acceptance of the last data beat of the last write picked
-  std::deque<WriteBurst> writes_;
+  Fifo<WriteBurst> writes_;
   size_t outstanding_writes_ = 0;
   uint64_t last_write_activity_ = 0;
 
@@ -528,7 +558,7 @@ void CoreModel::Impl::Issue(uint64_t t) {
     queue_[q].pop_front();
     flight_[q].push_back(head);
     for (int c = 0; c < head->num_claims; ++c)
-      claims_[head->claims[c].stream].emplace_back(head, head->claims[c]);
+      claims_[head->claims[c].stream].push_back({head, head->claims[c]});
     recorder_.Issue(q, head->index, static_cast<uint32_t>(h.layer), t);
     activity_ = true;
     issued_[q] = head;
