@@ -6,6 +6,9 @@
 module oct_array #(
   parameter int unsigned N = 16,
   parameter int unsigned WeightRows = 4,
+  // Bits that hold an operand, a 9-bit number, in an element; more than 9 repeat the sign. With 32, a simulator works on whole words,
+  // on a row of elements at once.
+  parameter int unsigned OpW = 9,
   localparam int unsigned Groups = N / WeightRows,
   localparam int unsigned TagW = Groups > 1 ? $clog2(Groups) : 1
 ) (
@@ -29,10 +32,8 @@ module oct_array #(
   // Everything that moves diagonally reaches element (r, c) r + c cycles after element (0, 0): one shift register, whose bit d belongs to
   // diagonal d, tells all rows what passes them.
   localparam int unsigned Diagonals = 2 * N - 1;
-  localparam int unsigned OpW = oct_exe_pkg::OpW;
-  localparam int unsigned DropW = oct_exe_pkg::DropW;
+  localparam int unsigned DropW = OpW < 16 ? OpW : 16;  // weights on their way down
   typedef logic [Diagonals-1:0] wave_t;
-  wave_t              valid_q;  // vectors
   wave_t              swap;     // the first vector of a tile comes in the next cycle
   logic [Diagonals-2:0] swap_q;
   wave_t [Groups-1:0] group_q;  // weight groups, by number
@@ -43,50 +44,70 @@ module oct_array #(
     for (int unsigned g = 1; g < Groups; g++) pass[Groups-1-g] = pass[Groups-1-g] | pass[Groups-g];
   end
 
-  always_ff @(posedge clk_i or negedge rst_ni) begin
+  // Both kinds of traffic have a clock of their own, which runs while a vector, or a group or a swap, can be in the array. What stands
+  // still is never used.
+  logic clk_x, clk_w;
+  oct_sleep #(.Hold(2 * N)) u_x_sleep (.clk_i, .rst_ni, .wake_i(valid_i), .clk_o(clk_x));
+  oct_sleep #(.Hold(2 * N)) u_w_sleep (.clk_i, .rst_ni, .wake_i(group_i || swap_i || clear_i), .clk_o(clk_w));
+
+  always_ff @(posedge clk_w or negedge rst_ni) begin
     if (!rst_ni) begin
-      valid_q <= '0;
       swap_q  <= '0;
       group_q <= '0;
     end else if (clear_i) begin
-      valid_q <= '0;
       swap_q  <= '0;
       group_q <= '0;
     end else begin
-      valid_q <= {valid_q[Diagonals-2:0], valid_i};
       swap_q  <= swap[Diagonals-2:0];
       for (int unsigned g = 0; g < Groups; g++) group_q[g] <= {group_q[g][Diagonals-2:0], group_i && tag_i == TagW'(g)};
     end
   end
 
-  // The skew registers of x move while a vector can be among them, those of w while a group can be.
-  logic x_run, w_run;
-  assign x_run = valid_q[N-1:0] != '0;
-  assign w_run = pass[0][N-1:0] != '0;
-
-  logic signed [8:0] zx, zw;
-  assign zx = oct_exe_pkg::code9(zx_i, x_signed_i);
+  logic signed [8:0] zw;
   assign zw = oct_exe_pkg::code9(zw_i, w_signed_i);
 
-  // Weights: one column later from column to column.
-  typedef logic [WeightRows-1:0][DropW-1:0] drop_t;
-  drop_t [N-1:0] w_top;
-  for (genvar c = 0; c < N; c++) begin : g_col
-    logic [WeightRows*DropW-1:0] w_q;
-    always_ff @(posedge clk_i) begin
-      if (group_i) begin
-        for (int unsigned k = 0; k < WeightRows; k++) w_q[k*DropW +: DropW] <= DropW'(oct_exe_pkg::operand(w_i[8*(k*N + c) +: 8], w_signed_i, zw));
+  // Weights: one column later from column to column. Stage s holds those of columns s .. N - 1.
+  localparam int unsigned GroupW = WeightRows * DropW;
+  logic [N*GroupW-1:0] w_top;
+  for (genvar s = 0; s < N; s++) begin : g_w_skew
+    // verilator lint_off UNUSEDSIGNAL
+    logic [N*GroupW-1:0] w_q;  // columns before s are not looked at any more
+    // verilator lint_on UNUSEDSIGNAL
+    if (s == 0) begin : g_edge
+      always_ff @(posedge clk_w) begin
+        if (group_i) begin
+          for (int unsigned c = 0; c < N; c++) begin
+            for (int unsigned k = 0; k < WeightRows; k++) begin
+              w_q[(c*WeightRows + k)*DropW +: DropW] <= DropW'(oct_exe_pkg::operand(w_i[8*(k*N + c) +: 8], w_signed_i, zw));
+            end
+          end
+        end
       end
+    end else begin : g_next
+      always_ff @(posedge clk_w) w_q <= g_w_skew[s-1].w_q;
     end
-    oct_delay #(.Width(WeightRows * DropW), .Depth(c)) u_skew (.clk_i, .en_i(w_run), .d_i(w_q), .d_o(w_top[c]));
+    assign w_top[s*GroupW +: GroupW] = w_q[s*GroupW +: GroupW];
   end
 
+  // Vectors: row r's code and what belongs to it wait r cycles; the zero point is subtracted on the way into the row.
   for (genvar r = 0; r < N; r++) begin : g_row
-    logic signed [8:0] x_q, x_edge;
-    always_ff @(posedge clk_i) begin
-      if (valid_i) x_q <= pad_i ? 9'sd0 : oct_exe_pkg::operand(x_i[8*r +: 8], x_signed_i, zx);
+    // verilator lint_off UNUSEDSIGNAL
+    logic [8*N-1:0]    x_in;  // rows before r are not looked at any more
+    // verilator lint_on UNUSEDSIGNAL
+    logic              pad_in, x_signed_in;
+    logic [7:0]        zx_in;
+    logic signed [8:0] x_edge;
+    if (r == 0) begin : g_x_edge
+      assign {x_in, pad_in, x_signed_in, zx_in} = {x_i, pad_i, x_signed_i, zx_i};
+    end else begin : g_x_skew
+      always_ff @(posedge clk_x) begin
+        x_in        <= g_row[r-1].x_in;
+        pad_in      <= g_row[r-1].pad_in;
+        x_signed_in <= g_row[r-1].x_signed_in;
+        zx_in       <= g_row[r-1].zx_in;
+      end
     end
-    oct_delay #(.Width(9), .Depth(r)) u_skew (.clk_i, .en_i(x_run), .d_i(x_q), .d_o(x_edge));
+    assign x_edge = pad_in ? 9'sd0 : oct_exe_pkg::operand(x_in[8*r +: 8], x_signed_in, oct_exe_pkg::code9(zx_in, x_signed_in));
 
     // The last row's weights lead nowhere.
     // verilator lint_off UNUSEDSIGNAL
@@ -100,12 +121,11 @@ module oct_array #(
       assign psum_in = g_row[r-1].psum;
       assign w_in    = g_row[r-1].w;
     end
-    logic run, wrun;
-    assign run  = valid_q[r +: N] != '0;
+    logic wrun;
     assign wrun = (swap[r +: N] | pass[r / WeightRows][r +: N]) != '0;
-    oct_row #(.N(N), .WeightRows(WeightRows), .Lane(r % WeightRows)) u_row (
-      .clk_i, .run_i(run), .x_i(OpW'(x_edge)), .psum_i(psum_in), .psum_o(psum),
-      .wrun_i(wrun), .take_i(group_q[r/WeightRows][r +: N]), .swap_i(swap[r +: N]), .w_i(w_in), .w_o(w)
+    oct_row #(.N(N), .WeightRows(WeightRows), .Lane(r % WeightRows), .OpW(OpW), .DropW(DropW)) u_row (
+      .clk_x_i(clk_x), .x_i(OpW'(x_edge)), .psum_i(psum_in), .psum_o(psum),
+      .clk_w_i(clk_w), .wrun_i(wrun), .take_i(group_q[r/WeightRows][r +: N]), .swap_i(swap[r +: N]), .w_i(w_in), .w_o(w)
     );
   end
   assign sum_o = g_row[N-1].psum;

@@ -7,7 +7,8 @@ module oct_exe #(
   parameter int unsigned RingTiles = 256,   // a power of two
   parameter int unsigned AccDepth = 1024,   // at most 1024
   parameter int unsigned PSets = 128,       // at most 128
-  parameter int unsigned BankDepth = 1024   // a power of two
+  parameter int unsigned BankDepth = 1024,  // a power of two
+  parameter int unsigned OpW = 9            // see oct_array
 ) (
   input  logic           clk_i,
   input  logic           rst_ni,
@@ -81,7 +82,7 @@ module oct_exe #(
     .in_re_o, .in_addr_o, .vec_o(vec), .first_o(first), .pad_o(pad), .x_signed_o(x_signed), .zx_o(zx),
     .acc_valid_o(acc_valid), .acc_o(acc), .emit_o(emit), .req_o(req), .add_o(add), .out_o(out)
   );
-  oct_array #(.N(N), .WeightRows(WeightRows)) u_array (
+  oct_array #(.N(N), .WeightRows(WeightRows), .OpW(OpW)) u_array (
     .clk_i, .rst_ni, .clear_i, .valid_i(vec), .swap_i(first), .pad_i(pad), .x_signed_i(x_signed), .zx_i(zx), .x_i(in_data_i),
     .group_i(group), .tag_i(tag), .w_signed_i(w_signed), .zw_i(zw), .w_i(w), .sum_o(sum)
   );

@@ -1,16 +1,6 @@
 // Types and small functions of the matrix unit.
 package oct_exe_pkg;
 
-  // Bits that hold an operand, a 9-bit number, inside the array. More bits repeat the sign: with whole words a simulator works on a row
-  // of processing elements at once.
-`ifdef VERILATOR
-  localparam int unsigned OpW = 32;    // x and the weights in use
-  localparam int unsigned DropW = 16;  // weights on their way down
-`else
-  localparam int unsigned OpW = 9;
-  localparam int unsigned DropW = 9;
-`endif
-
   // What an accumulator needs to know of a vector.
   typedef struct packed {
     logic [9:0] addr;

@@ -5,43 +5,42 @@
 module oct_row #(
   parameter int unsigned N = 16,
   parameter int unsigned WeightRows = 4,
-  parameter int unsigned Lane = 0  // the row's place in its group
+  parameter int unsigned Lane = 0,  // the row's place in its group
+  parameter int unsigned OpW = 9,   // bits that hold an operand, see oct_array
+  parameter int unsigned DropW = 9  // bits that hold a weight on its way down
 ) (
-  input  logic                          clk_i,
-  input  logic                          run_i,   // a vector is in the row
-  input  logic signed [oct_exe_pkg::OpW-1:0]         x_i,
+  input  logic                          clk_x_i, // runs while a vector can be in the row
+  input  logic signed [OpW-1:0]         x_i,     // one cycle before it is in element 0
   input  logic [N-1:0][31:0]            psum_i,
   output logic [N-1:0][31:0]            psum_o,
+  input  logic                          clk_w_i, // runs while a weight group or a swap can be in the row
   input  logic                          wrun_i,  // a weight group or a swap is in the row
   input  logic [N-1:0]                  take_i,
   input  logic [N-1:0]                  swap_i,
   // element c's weight for group row k: w_i[c][k]
-  input  logic [N-1:0][WeightRows-1:0][oct_exe_pkg::DropW-1:0] w_i,
-  output logic [N-1:0][WeightRows-1:0][oct_exe_pkg::DropW-1:0] w_o
+  input  logic [N-1:0][WeightRows-1:0][DropW-1:0] w_i,
+  output logic [N-1:0][WeightRows-1:0][DropW-1:0] w_o
 );
-  localparam int unsigned OpW = oct_exe_pkg::OpW;
+  logic [N-1:0][OpW-1:0] shadow_q, weight_q, x_q;
 
-  logic [N-1:0][oct_exe_pkg::OpW-1:0] shadow_q, weight_q;
-  logic [N-1:1][oct_exe_pkg::OpW-1:0] x_q;
-  logic [N-1:0][oct_exe_pkg::OpW-1:0] x;
-  assign x = {x_q, x_i};
-
-  // run_i and wrun_i gate the clock of a whole row; what an idle row holds is never used.
-  always_ff @(posedge clk_i) begin
-    if (run_i) begin
-      x_q <= x[N-2:0];
-      for (int unsigned c = 0; c < N; c++) begin
-        psum_o[c] <= psum_i[c] + 32'($signed(x[c])) * 32'($signed(weight_q[c]));
-      end
+  always_ff @(posedge clk_x_i) begin
+    for (int unsigned c = 0; c < N; c++) begin
+      psum_o[c] <= psum_i[c] + 32'($signed(x_q[c])) * 32'($signed(weight_q[c]));
     end
+    x_q <= {x_q[N-2:0], x_i};
   end
 
-  always_ff @(posedge clk_i) begin
+  // Few elements take or swap in one cycle; four are looked at together.
+  always_ff @(posedge clk_w_i) begin
     if (wrun_i) begin
       w_o <= w_i;
-      for (int unsigned c = 0; c < N; c++) begin
-        if (swap_i[c]) weight_q[c] <= shadow_q[c];
-        if (take_i[c]) shadow_q[c] <= OpW'($signed(w_i[c][Lane]));
+      for (int unsigned q = 0; q < N; q += 4) begin
+        if (swap_i[q +: 4] != '0) begin
+          for (int unsigned c = 0; c < 4; c++) if (swap_i[q+c]) weight_q[q+c] <= shadow_q[q+c];
+        end
+        if (take_i[q +: 4] != '0) begin
+          for (int unsigned c = 0; c < 4; c++) if (take_i[q+c]) shadow_q[q+c] <= OpW'($signed(w_i[q+c][Lane]));
+        end
       end
     end
   end

@@ -14,6 +14,7 @@ module octile_core #(
   parameter int unsigned WRows       = 256,   // weight rows of VEC, at most 1024
   parameter int unsigned ReadBursts  = 32,    // outstanding read bursts
   parameter int unsigned WriteBursts = 8,     // outstanding write bursts
+  parameter int unsigned OpW         = 9,     // bits that hold an operand of the array: 9, in simulators 32 (oct_array)
   parameter logic [63:0] ArchHash    = 64'd0  // hash of the above and the ISA version
 ) (
   input  logic           clk_i,
@@ -342,7 +343,7 @@ module octile_core #(
     .clk_i, .rst_ni, .wake_i(unit_issue[4] || vec_active || prm_we || clear), .clk_o(clk_vec)
   );
   oct_exe #(
-    .N(N), .WeightRows(WeightRows), .RingTiles(RingTiles), .AccDepth(AccDepth), .PSets(PSets), .BankDepth(BankDepth)
+    .N(N), .WeightRows(WeightRows), .RingTiles(RingTiles), .AccDepth(AccDepth), .PSets(PSets), .BankDepth(BankDepth), .OpW(OpW)
   ) u_exe (
     .clk_i(clk_exe), .rst_ni, .clear_i(clear), .freeze_i(freeze), .issue_i(unit_issue[3]), .instr_i(instr_exe),
     .index_i(32'(head_index[3])), .ready_o(exe_ready), .active_o(exe_active), .done_o(exe_done),
