@@ -391,7 +391,7 @@ bool CoreModel::Impl::FetchEligible() const {
 bool CoreModel::Impl::RingHasRoom() const {
   const uint64_t capacity = uint64_t{config_.ring_tiles} * config_.n;
   const uint64_t used = ring_beats_in_ - ring_tiles_out_ * config_.n;
-  return capacity - used >= client_[kWgt]->bursts.bytes() / config_.n;
+  return (capacity - used) * config_.n >= client_[kWgt]->bursts.bytes();
 }
 
 bool CoreModel::Impl::PickRead(uint64_t t) {
@@ -468,12 +468,12 @@ void CoreModel::Impl::StartRead(uint64_t t, int client) {
   if (client == kWgt) {
     const auto& w = inst->As<isa::Ldw>();
     if (!timing_only_) func_.FillRing(ring_beats_in_, address, bytes);
-    for (uint32_t k = 0; k < beats; ++k)
-      if ((ring_beats_in_ + k + 1) % n == 0) {
-        const uint64_t tile = (ring_beats_in_ + k) / n;
-        ring_visible_[tile % config_.ring_tiles] = timing.first + k * interval + 2;
-        ring_zero_[tile % config_.ring_tiles] = {w.zw, w.w_signed};
-      }
+    // Beat k is the last of a tile.
+    for (uint32_t k = n - 1 - static_cast<uint32_t>(ring_beats_in_ % n); k < beats; k += n) {
+      const uint64_t tile = (ring_beats_in_ + k) / n;
+      ring_visible_[tile % config_.ring_tiles] = timing.first + k * interval + 2;
+      ring_zero_[tile % config_.ring_tiles] = {w.zw, w.w_signed};
+    }
     ring_beats_in_ += beats;
   }
   if (client == kAct && inst->violation && inst->violation_at >= inst->beats_done &&

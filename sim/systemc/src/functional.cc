@@ -1,7 +1,6 @@
 #include "functional.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
 
 #include "octile/numerics/bulk.h"
@@ -28,6 +27,77 @@ int32_t WrapAdd(int32_t a, int32_t b) {
 // emptied of what came before (a tile takes four cycles, the pipeline 2N + 28).
 constexpr size_t kWeightsKept = size_t{1} << 20;
 constexpr size_t kTilesKept = 128;
+
+// docs/isa.md, "Parameters": within these domains the vector kernels equal the integer form, which
+// is what hardware does with any bits.
+bool Within(uint32_t bits, float low, float high) {
+  return bits >= numerics::FloatBits(low) && bits <= numerics::FloatBits(high);
+}
+
+bool MultipliersInDomain(const uint32_t* mult, uint32_t n) {
+  return std::all_of(mult, mult + n,
+                     [](uint32_t m) { return m == 0 || Within(m, 0x1p-33f, 0x1p9f); });
+}
+
+// N3 of one vector.
+void Requantize(const int32_t* sum, uint32_t n, const uint32_t* mult, bool in_domain, int zy,
+                CodeRange range, uint8_t* y) {
+  if (in_domain) return bulk::RequantizeRow(sum, n, mult, 1, zy, range, y);
+  for (uint32_t l = 0; l < n; ++l)
+    y[l] = static_cast<uint8_t>(numerics::hw::Requantize(sum[l], mult[l], zy, range.lo, range.hi));
+}
+
+// N6 with RA, RB, F of a constant slot.
+class Adder {
+ public:
+  explicit Adder(const std::array<uint32_t, 3>& c) : bits_(c) {
+    const uint32_t f = c[2] & 0x7fffffffu;
+    in_domain_ = Within(c[0], 0x1p-40f, 0x1p20f) && Within(c[1], 0x1p-40f, 0x1p20f) &&
+                 (f == 0 || (Within(f, 0x1p-64f, 0x1p30f) && f != numerics::FloatBits(0x1p30f)));
+  }
+  void Row(const uint8_t* a, CodeRange a_type, const uint8_t* b, CodeRange b_type, uint32_t n,
+           CodeRange range, uint8_t* y) const {
+    if (in_domain_) {
+      const numerics::AddConstants c{numerics::BitsFloat(bits_[0]), numerics::BitsFloat(bits_[1]),
+                                     numerics::BitsFloat(bits_[2])};
+      return bulk::AddRow(a, a_type, b, b_type, n, c, range, y);
+    }
+    for (uint32_t l = 0; l < n; ++l)
+      y[l] = static_cast<uint8_t>(
+          numerics::hw::AddFma(Code(a[l], a_type.lo < 0), Code(b[l], b_type.lo < 0), bits_[0],
+                               bits_[1], bits_[2], range.lo, range.hi));
+  }
+
+ private:
+  std::array<uint32_t, 3> bits_;
+  bool in_domain_ = false;
+};
+
+// N7 with r, zc of a constant slot.
+class Multiplier {
+ public:
+  explicit Multiplier(const std::array<uint32_t, 3>& c) : bits_(c) {
+    const float zc = numerics::BitsFloat(c[1]);
+    if (zc >= -128.0f && zc <= 255.0f) zc_ = static_cast<int>(zc);
+    in_domain_ = (c[0] == 0 || Within(c[0], 0x1p-40f, 0x1p20f)) && static_cast<float>(zc_) == zc;
+  }
+  void Row(const uint8_t* a, CodeRange a_type, int za, const uint8_t* b, CodeRange b_type, int zb,
+           uint32_t n, CodeRange range, uint8_t* y) const {
+    if (in_domain_)
+      return bulk::MulRow(a, a_type, za, b, b_type, zb, n, numerics::BitsFloat(bits_[0]), zc_,
+                          range, y);
+    for (uint32_t l = 0; l < n; ++l) {
+      const int32_t p = (Code(a[l], a_type.lo < 0) - za) * (Code(b[l], b_type.lo < 0) - zb);
+      y[l] = static_cast<uint8_t>(
+          numerics::hw::MulF32(p, bits_[0], bits_[1], range.lo, range.hi));
+    }
+  }
+
+ private:
+  std::array<uint32_t, 3> bits_;
+  int zc_ = 0;
+  bool in_domain_ = false;
+};
 
 uint32_t Word(const uint8_t* p) {
   uint32_t w;
@@ -200,7 +270,10 @@ void Functional::Lda(const isa::Lda& d) {
     for (int y = 0; y < d.n1; ++y) {
       const uint32_t offset = d.offset + z * d.mem_stride2 + y * d.mem_stride1;
       const uint32_t a = BufferAddress(int64_t{d.buf_addr} + p + int64_t{z} * d.buf_stride2);
-      Read(Address(d.region, offset), Vector(a), size_t(d.n0) * n_);
+      // Vector addresses are modulo 65536: a row may run over the end of the largest buffer.
+      const uint32_t head = std::min<uint32_t>(d.n0, 0x10000 - a);
+      Read(Address(d.region, offset), Vector(a), size_t{head} * n_);
+      Read(Address(d.region, offset) + size_t{head} * n_, Vector(0), size_t{d.n0 - head} * n_);
       p = Advance(p, d.buf_stride1, d.buf_wrap);
     }
   }
@@ -212,7 +285,9 @@ void Functional::Sta(const isa::Sta& d) {
     for (int y = 0; y < d.n1; ++y) {
       const uint32_t offset = d.offset + z * d.mem_stride2 + y * d.mem_stride1;
       const uint32_t a = BufferAddress(int64_t{d.buf_addr} + p + int64_t{z} * d.buf_stride2);
-      Write(Address(d.region, offset), Vector(a), size_t(d.n0) * n_);
+      const uint32_t head = std::min<uint32_t>(d.n0, 0x10000 - a);
+      Write(Address(d.region, offset), Vector(a), size_t{head} * n_);
+      Write(Address(d.region, offset) + size_t{head} * n_, Vector(0), size_t{d.n0 - head} * n_);
       p = Advance(p, d.buf_stride1, d.buf_wrap);
     }
   }
@@ -282,9 +357,8 @@ void Functional::MmaEmit(const isa::Mma& m, uint32_t index) {
   const CodeRange clamp = Clamp(m.lo, m.hi, m.residual ? m.out_signed : m.y_signed);
   const CodeRange conv_range = m.residual ? Type(m.y_signed) : clamp;
   const int zy = Code(m.zy, m.y_signed);
-  const auto& k = exe_.constants[m.const_slot];
-  const numerics::AddConstants add{numerics::BitsFloat(k[0]), numerics::BitsFloat(k[1]),
-                                   numerics::BitsFloat(k[2])};
+  const bool in_domain = MultipliersInDomain(mult, n);
+  const Adder add(exe_.constants[m.const_slot]);
   const CodeRange conv_type = Type(m.table ? m.t_signed : m.y_signed);
   const CodeRange res_type = Type(m.res_signed);
   int32_t sum[64];
@@ -301,15 +375,15 @@ void Functional::MmaEmit(const isa::Mma& m, uint32_t index) {
           Emit(index, BufferAddress(int64_t{m.out_addr} + out_pointer + 4 * ox + j), bytes + j * n);
         continue;
       }
-      bulk::RequantizeRow(sum, n, mult, 1, zy, conv_range, code);
+      Requantize(sum, n, mult, in_domain, zy, conv_range, code);
       if (m.table) bulk::TableRow(code, n, exe_.tables[m.table_slot].data(), code);
       const uint8_t* out = code;
       if (m.residual) {
         const uint8_t* res = Vector(BufferAddress(int64_t{m.res_addr} + res_pointer + ox));
         if (m.res_is_a)
-          bulk::AddRow(res, res_type, code, conv_type, n, add, clamp, result);
+          add.Row(res, res_type, code, conv_type, n, clamp, result);
         else
-          bulk::AddRow(code, conv_type, res, res_type, n, add, clamp, result);
+          add.Row(code, conv_type, res, res_type, n, clamp, result);
         out = result;
       }
       Emit(index, BufferAddress(int64_t{m.out_addr} + out_pointer + ox), out);
@@ -341,6 +415,8 @@ void Functional::Win(const isa::Win& w, uint32_t index) {
           weights[size_t(t) * n + l] =
               Code(vec_weights_[(row + t / 4) * n + l] >> (8 * (t % 4)) & 255, w.w_signed) - zw;
     }
+    const uint32_t* mult = &vec_.mult[set * n];
+    const bool in_domain = max || MultipliersInDomain(mult, n);
     uint32_t oy_pointer = w.in_row0;
     uint32_t out_pointer = w.out_row0;
     for (int oy = 0; oy < w.mh; ++oy) {
@@ -370,7 +446,7 @@ void Functional::Win(const isa::Win& w, uint32_t index) {
             code[l] = static_cast<uint8_t>(std::min(std::max(best[l], clamp.lo), clamp.hi));
         } else {
           for (uint32_t l = 0; l < n; ++l) acc[l] = WrapAdd(acc[l], vec_.bias[set * n + l]);
-          bulk::RequantizeRow(acc, n, &vec_.mult[set * n], 1, zy, clamp, code);
+          Requantize(acc, n, mult, in_domain, zy, clamp, code);
         }
         if (w.table) bulk::TableRow(code, n, table, code);
         Emit(index,
@@ -386,13 +462,8 @@ void Functional::Win(const isa::Win& w, uint32_t index) {
 void Functional::Elt(const isa::Elt& e, uint32_t index) {
   const uint32_t n = n_;
   const CodeRange clamp = Clamp(e.lo, e.hi, e.out_signed);
-  const auto& k = vec_.constants[e.const_slot];
-  const numerics::AddConstants add{numerics::BitsFloat(k[0]), numerics::BitsFloat(k[1]),
-                                   numerics::BitsFloat(k[2])};
-  const float ratio = numerics::BitsFloat(k[0]);
-  const float zc_float = numerics::BitsFloat(k[1]);
-  // N7 takes zc as an fp32 number that is a code.
-  const int zc = std::fabs(zc_float) <= 255.0f ? static_cast<int>(zc_float) : 0;
+  const Adder add(vec_.constants[e.const_slot]);
+  const Multiplier multiply(vec_.constants[e.const_slot]);
   const int za = Code(e.za, e.a_signed);
   const int zb = Code(e.zb, e.b_signed);
   const uint8_t* table = vec_.tables[e.table_slot].data();
@@ -411,10 +482,9 @@ void Functional::Elt(const isa::Elt& e, uint32_t index) {
           const uint8_t* b = Vector(BufferAddress(int64_t{e.b_addr} + pb + x * e.b_x_step +
                                                   int64_t{blk} * e.b_blk_stride));
           if (e.mode == isa::EltMode::kAdd)
-            bulk::AddRow(a, Type(e.a_signed), b, Type(e.b_signed), n, add, clamp, code);
+            add.Row(a, Type(e.a_signed), b, Type(e.b_signed), n, clamp, code);
           else
-            bulk::MulRow(a, Type(e.a_signed), za, b, Type(e.b_signed), zb, n, ratio, zc, clamp,
-                         code);
+            multiply.Row(a, Type(e.a_signed), za, b, Type(e.b_signed), zb, n, clamp, code);
         }
         if (e.table) bulk::TableRow(code, n, table, code);
         Emit(index,
