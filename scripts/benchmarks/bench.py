@@ -95,6 +95,7 @@ def run(*command):
 
 
 def build_programs(build, targets):
+    run(ROOT / "scripts/install_deps")
     if not (build / "CMakeCache.txt").exists():
         run("cmake", "-S", ROOT, "-B", build, "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release", "-DOCTILE_TESTS=OFF")
     run("cmake", "--build", build, "--parallel", str(os.cpu_count()), "--target", *targets)

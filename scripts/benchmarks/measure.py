@@ -222,6 +222,8 @@ def measure(row, tools):
         if run.status != 0:
             failures.append(f"octile run: exit code {run.status}: {_last(run.errors)}")
         _check(row, report, failures)
+        if report["host"]["peak_memory_bytes"] > report["host_memory_bound_bytes"]:
+            failures.append(f"octile run took {report['host']['peak_memory_bytes']:,} bytes of memory, more than its bound of {report['host_memory_bound_bytes']:,}")
         if "systemc" in row.devices:
             timing = call([tools.octile, "run", program, "--timing-only", "--report", report_file])
             only = json.loads(report_file.read_text()) if timing.status == 0 else None

@@ -43,6 +43,7 @@ class Figures:
         self.timing_wall = result.get("timing_only", {}).get("wall_seconds")
         self.timing_speed = self.cycles / self.timing_wall / 1e6 if self.timing_wall and self.cycles else None
         self.run_peak = result["run"]["peak_bytes"]
+        self.memory_bound = self.report["host_memory_bound_bytes"]
         self.device_peaks = result["run"]["device_peak_bytes"]
         self.cpu_seconds = {**result["run"]["device_cpu_seconds"], "timing": result.get("timing_only", {}).get("device_cpu_seconds"),
                             "compile": result["compile"]["cpu_seconds"]}
@@ -274,10 +275,10 @@ def simulators(figures):
     for f in figures:
         rows.append([f.network, seconds(f, f.wall("systemc"), "systemc", 2), number(f.speed("systemc"), 1), seconds(f, f.timing_wall, "timing", 3), number(f.timing_speed, 1),
                      seconds(f, f.wall("rtl"), "rtl", 1), number(f.speed("rtl"), 3), number(f.wall("iss")), number(f.reference_seconds),
-                     seconds(f, f.compile_seconds, "compile", 2), megabytes(f.compile_peak), megabytes(f.run_peak), megabytes(f.device_peaks.get("systemc")),
+                     seconds(f, f.compile_seconds, "compile", 2), megabytes(f.compile_peak), megabytes(f.run_peak), megabytes(f.memory_bound), megabytes(f.device_peaks.get("systemc")),
                      megabytes(f.device_peaks.get("rtl"))])
     note = "The machine was busy; in brackets the processor time of the whole process, its start and loading the program included.\n\n" if busy else ""
-    return note + table(["Network:", "SystemC s", "Mcycle/s", "Timing only s", "Mcycle/s", "RTL s", "MHz", "ISS s", "Reference s", "Compile s", "its peak MB", "Run peak MB", "SystemC peak MB",
+    return note + table(["Network:", "SystemC s", "Mcycle/s", "Timing only s", "Mcycle/s", "RTL s", "MHz", "ISS s", "Reference s", "Compile s", "Its peak MB", "Run peak MB", "Bound MB", "SystemC peak MB",
                   "RTL peak MB"], rows)
 
 
