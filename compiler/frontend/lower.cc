@@ -125,7 +125,7 @@ Params Lowerer::ParamsOf(const FlatNode& node) {
     Refuse("node '{}' ({}): per-axis or blocked scales of an activation are not supported",
            node.name, node.op);
   p.scale = scale->data<float>()[0];
-  if (const Status ok = num::CheckActivationScale(p.scale, "its scale"); !ok)
+  if (const Status ok = num::CheckActivationScale(p.scale, "quantization"); !ok)
     Refuse("node '{}' ({}): {}", node.name, node.op, ok.error().message);
   if (node.Input(2) != kAbsent) {
     const auto zero = m_.Constant(node.Input(2));

@@ -18,7 +18,7 @@ OCTILE = os.environ["OCTILE"]
 MODELS = pathlib.Path(os.environ["MODELS"])
 
 
-class InterruptTest(unittest.TestCase):
+class Runs(unittest.TestCase):
     def setUp(self):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="octile-interrupt-"))
         self.addCleanup(shutil.rmtree, self.folder)
@@ -37,8 +37,8 @@ class InterruptTest(unittest.TestCase):
                 continue
         return found
 
-    def wait_for(self, what, why):
-        end = time.monotonic() + 60
+    def wait_for(self, what, why, seconds=60):
+        end = time.monotonic() + seconds
         while not what():
             self.assertLess(time.monotonic(), end, why)
             time.sleep(0.02)
@@ -67,6 +67,8 @@ class InterruptTest(unittest.TestCase):
             self.assertEqual(error["exit_code"], 130)
             (self.folder / "report.json").unlink()
 
+
+class InterruptTest(Runs):
     def test_signals_end_a_run_at_once_and_leave_nothing(self):
         shared = {f for f in os.listdir("/dev/shm") if "octile" in f}
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -80,15 +82,6 @@ class InterruptTest(unittest.TestCase):
                     self.assertEqual(process.returncode, 130, errors)
                     self.assertIn(b"interrupted", errors)
                     self.expect_nothing_left(shared)
-
-    def test_a_waveform_is_written_whole_or_not_at_all(self):
-        shared = {f for f in os.listdir("/dev/shm") if "octile" in f}
-        process = self.long_run("rtl")
-        self.wait_for(lambda: list(self.folder.glob("wave.fst.*.part")), "no waveform begun")
-        process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=60)
-        self.assertEqual(process.returncode, 130, errors)
-        self.expect_nothing_left(shared)
 
     def test_a_killed_client_takes_its_device_along(self):
         shared = {f for f in os.listdir("/dev/shm") if "octile" in f}
@@ -110,6 +103,18 @@ class InterruptTest(unittest.TestCase):
             if process.returncode == 0:
                 self.assertEqual(subprocess.run([OCTILE, "inspect", self.folder / "p.octile"], capture_output=True, check=False).returncode, 0)
                 (self.folder / "p.octile").unlink()
+
+
+class WaveTest(Runs):
+    def test_a_waveform_is_written_whole_or_not_at_all(self):
+        shared = {f for f in os.listdir("/dev/shm") if "octile" in f}
+        process = self.long_run("rtl")
+        # Its device may have to be built first.
+        self.wait_for(lambda: list(self.folder.glob("wave.fst.*.part")), "no waveform begun", 900)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+        self.assertEqual(process.returncode, 130, errors)
+        self.expect_nothing_left(shared)
 
 
 if __name__ == "__main__":

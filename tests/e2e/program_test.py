@@ -67,6 +67,14 @@ class ProgramTest(unittest.TestCase):
         self.expect(3, "run", broken, "--device", "iss", "--report", report, says=["broken.onnx"])
         self.assertEqual(json.loads(report.read_text())["error"]["exit_code"], 3)
 
+    def test_a_bad_scale_is_named(self):
+        model = onnx.load(MODELS / "resnet_tiny.onnx")
+        quantize = next(n for n in model.graph.node if n.op_type == "QuantizeLinear")
+        scale = next(i for i in model.graph.initializer if i.name == quantize.input[1])
+        scale.CopyFrom(numpy_helper.from_array(np.array(0, np.float32), scale.name))
+        onnx.save(model, self.folder / "scale.onnx")
+        self.expect(3, "run", self.folder / "scale.onnx", "--device", "iss", says=[quantize.name, "the quantization scale is 0"])
+
     def test_host_steps_and_require_device(self):
         report = self.folder / "report.json"
         self.expect(0, "run", MODELS / "mlp.onnx", "--device", "iss", "--report", report)
@@ -146,7 +154,7 @@ class ProgramTest(unittest.TestCase):
 
     def test_options_of_devices(self):
         for device, name in (("systemc?flip=zzz", "flip"), ("iss?flip=zzz", "flip"), ("systemc?memory=5", "memory"), ("systemc?speed=9", "speed"),
-                             ("systemc?flip", "flip"), ("rtl?wave_cycles=3:1", "wave_cycles")):
+                             ("systemc?flip", "flip"), ("systemc?wave=w.fst", "wave")):
             with self.subTest(device=device):
                 done = self.expect(2, "run", MODELS / "mlp.onnx", "--device", device, "--config", "tiny", says=[f"'{name}"])
                 self.assertNotIn("lost", done.stderr)
