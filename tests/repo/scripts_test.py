@@ -1,5 +1,6 @@
 """The set-up scripts, run on copies with stand-ins for apt-get, cmake and ctest. Standard library only."""
 
+import json
 import os
 import shutil
 import stat
@@ -128,6 +129,53 @@ class ScriptsTest(unittest.TestCase):
                 self.stand_in(step, "exit 3", path=self.bin / step if step == "cmake" else self.root / "scripts" / step)
                 self.assertEqual(self.run_script("scripts/test").returncode, 3)
                 self.assertEqual(self.calls()[-1].split()[0], step)
+
+    def test_the_sanitized_tests_have_a_build_of_their_own(self):
+        self.prepare_build()
+        result = self.run_script("scripts/test_sanitized", "-R", "driver")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        calls = self.calls()
+        self.assertEqual([c.split()[0] for c in calls], ["install_deps", "venv", "cmake", "cmake", "ctest"])
+        self.assertIn(f"-B {self.root}/build-asan ", calls[2])
+        self.assertIn("-DOCTILE_SANITIZE=ON", calls[2])
+        self.assertTrue(calls[4].endswith("-R driver"), calls[4])
+        self.stand_in("ctest", "exit 8")
+        self.assertEqual(self.run_script("scripts/test_sanitized").returncode, 8)
+
+    # format, lint
+
+    def test_format_finds_and_mends_what_differs(self):
+        subprocess.run(["git", "init", "-q", self.root], check=True)
+        shutil.copy(ROOT / ".clang-format", self.root)
+        source = self.root / "src" / "a file.cc"
+        source.parent.mkdir()
+        source.write_text("int  f( ) {return 1;}\n")
+        subprocess.run(["git", "-C", self.root, "add", "src"], check=True)
+        result = self.run_script("scripts/format", "--check", self.root / "src")
+        self.assertEqual((result.returncode, result.stdout), (1, "not formatted: src/a file.cc\n"), result.stderr)
+        self.assertEqual(self.run_script("scripts/format").returncode, 0)
+        self.assertEqual(source.read_text(), "int f() { return 1; }\n")
+        self.assertEqual(self.run_script("scripts/format", "--check").returncode, 0)
+        self.assertEqual(self.run_script("scripts/format", "--shape").returncode, 2)
+
+    def test_lint_fails_on_a_finding(self):
+        build = self.folder / "build"
+        build.mkdir()
+        shutil.copy(ROOT / ".clang-tidy", self.root)
+        source = self.root / "a.cc"
+        result = self.run_script("scripts/lint", "--build", build, source)
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("compile_commands.json", result.stderr)
+        (build / "compile_commands.json").write_text(
+            json.dumps([{"directory": str(build), "file": str(source), "arguments": ["g++", "-c", str(source)]}]))
+        source.write_text("bool Same(int a) { return a == a + 0 ? true : true; }\n")
+        result = self.run_script("scripts/lint", "--build", build, source)
+        self.assertEqual(result.returncode, 1, result.stdout)
+        self.assertIn("bugprone-", result.stdout)
+        self.assertIn("not clean", result.stdout)
+        source.write_text("bool Same(int a) { return a == 3; }\n")
+        result = self.run_script("scripts/lint", "--build", build, source)
+        self.assertEqual((result.returncode, result.stdout), (0, ""), result.stderr)
 
     def test_quickstart_builds_and_runs_the_digits_on_all_devices(self):
         self.prepare_build()
