@@ -63,9 +63,9 @@ class Adder {
       return bulk::AddRow(a, a_type, b, b_type, n, c, range, y);
     }
     for (uint32_t l = 0; l < n; ++l)
-      y[l] = static_cast<uint8_t>(
-          numerics::hw::AddFma(Code(a[l], a_type.lo < 0), Code(b[l], b_type.lo < 0), bits_[0],
-                               bits_[1], bits_[2], range.lo, range.hi));
+      y[l] = static_cast<uint8_t>(numerics::hw::AddFma(Code(a[l], a_type.lo < 0),
+                                                       Code(b[l], b_type.lo < 0), bits_[0],
+                                                       bits_[1], bits_[2], range.lo, range.hi));
   }
 
  private:
@@ -88,8 +88,7 @@ class Multiplier {
                           range, y);
     for (uint32_t l = 0; l < n; ++l) {
       const int32_t p = (Code(a[l], a_type.lo < 0) - za) * (Code(b[l], b_type.lo < 0) - zb);
-      y[l] = static_cast<uint8_t>(
-          numerics::hw::MulF32(p, bits_[0], bits_[1], range.lo, range.hi));
+      y[l] = static_cast<uint8_t>(numerics::hw::MulF32(p, bits_[0], bits_[1], range.lo, range.hi));
     }
   }
 
@@ -415,7 +414,8 @@ void Functional::Win(const isa::Win& w, uint32_t index) {
           weights[size_t(t) * n + l] =
               Code(vec_weights_[(row + t / 4) * n + l] >> (8 * (t % 4)) & 255, w.w_signed) - zw;
     }
-    const uint32_t* mult = &vec_.mult[set * n];
+    // MAX has no parameters; its set may not even exist.
+    const uint32_t* mult = max ? nullptr : &vec_.mult[set * n];
     const bool in_domain = max || MultipliersInDomain(mult, n);
     uint32_t oy_pointer = w.in_row0;
     uint32_t out_pointer = w.out_row0;
@@ -502,23 +502,30 @@ void Functional::Elt(const isa::Elt& e, uint32_t index) {
 void Functional::Pack(const isa::Pack& p, uint32_t index) {
   const PackShape s(p, n_);
   const int64_t n = n_;
+  const uint64_t bytes = uint64_t{0x10000} * n_;  // addresses of vectors are 16 bits
   uint8_t vector[64];
   for (uint32_t b = 0; b < s.blocks; ++b) {
     const uint32_t lanes = s.LanesOf(b);
     uint32_t out_pointer = p.out_row0;
     for (int oy = 0; oy < p.mh; ++oy) {
+      // Per lane: byte of column 0 of its row, and its first column.
+      int64_t rows[64];
+      int64_t columns[64];
+      for (uint32_t l = 0; l < lanes; ++l) {
+        const uint64_t lane = uint64_t{b} * n_ + l;
+        const int64_t ky = static_cast<int64_t>(lane / p.planes / p.kw);
+        const int64_t iy = int64_t{p.iy0} + int64_t{oy} * p.stride_y + ky;
+        const bool inside = iy >= 0 && iy < p.in_h;
+        columns[l] = inside ? p.ix0 + static_cast<int64_t>(lane / p.planes % p.kw) : p.in_w;
+        rows[l] = inside ? PackRowByte(p, n, static_cast<int>(lane % p.planes), iy) : 0;
+      }
       for (int ox = 0; ox < p.mw; ++ox) {
         std::memset(vector, p.zx, n_);
         for (uint32_t l = 0; l < lanes; ++l) {
-          const uint64_t lane = uint64_t{b} * n_ + l;
-          const int c = static_cast<int>(lane % p.planes);
-          const int64_t kx = static_cast<int64_t>(lane / p.planes % p.kw);
-          const int64_t ky = static_cast<int64_t>(lane / p.planes / p.kw);
-          const int64_t iy = int64_t{p.iy0} + int64_t{oy} * p.stride_y + ky;
-          const int64_t ix = int64_t{p.ix0} + int64_t{ox} * p.stride_x + kx;
-          if (iy < 0 || iy >= p.in_h || ix < 0 || ix >= p.in_w) continue;
-          const uint64_t at =
-              static_cast<uint64_t>(PackRowByte(p, n, c, iy) + ix) % (uint64_t{0x10000} * n_);
+          const int64_t ix = columns[l] + int64_t{ox} * p.stride_x;
+          if (ix < 0 || ix >= p.in_w) continue;
+          auto at = static_cast<uint64_t>(rows[l] + ix);
+          if (at >= bytes) at %= bytes;
           vector[l] = buffer_[at];
         }
         Emit(index,
