@@ -368,8 +368,7 @@ class StepEvaluator {
     const ir::Quantization q = *InInfo(0).quant;
     const auto out = y.data<float>();
     for (size_t i = 0; i < out.size(); ++i)
-      out[i] =
-          num::fp::Dequantize(CodeAt(*in_[0], static_cast<int64_t>(i)), q.zero_point, q.scale);
+      out[i] = num::fp::Dequantize(CodeAt(*in_[0], static_cast<int64_t>(i)), q.zero_point, q.scale);
     return y;
   }
   Tensor Eval(const ir::ScaleAccumulator& op) const {
