@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <limits>
 
 #include "octile/golden/golden.h"
@@ -86,9 +87,17 @@ Expected<Golden> Export(const ir::Graph& graph, const Options& options) {
                               bad.message));
     }
     if (!options.all_tensors) continue;
-    bool listed = false;
-    for (const ir::Output& output : graph.outputs) listed = listed || output.name == value;
-    if (!listed) builder.Output(value, info.dtype, info.shape);
+    Value listed = value;
+    if (value != info.name) {
+      // It has the name of an output; here it goes by its own.
+      listed = builder.FreshName(info.name);
+      builder.BeginStep(listed);
+      builder.EndStep(value, listed, fmt::format("a name of '{}'", value));
+    }
+    if (!std::any_of(graph.outputs.begin(), graph.outputs.end(),
+                     [&](const ir::Output& output) { return output.name == listed; })) {
+      builder.Output(listed, info.dtype, info.shape);
+    }
   }
   // Outputs that are inputs, constants, or a second name of a step's result.
   for (const ir::Output& output : graph.outputs) {

@@ -37,6 +37,12 @@ std::span<const uint8_t> BytesOf(std::span<const T> values) {
   return {reinterpret_cast<const uint8_t*>(values.data()), values.size_bytes()};
 }
 
+std::string Unused(std::set<std::string>& taken, const std::string& wish) {
+  std::string name = wish;
+  for (int i = 2; !taken.insert(name).second; ++i) name = fmt::format("{}#{}", wish, i);
+  return name;
+}
+
 void Declare(onnx::ValueInfoProto* info, const std::string& name, DType type, const Shape& shape) {
   info->set_name(name);
   onnx::TypeProto_Tensor* tensor = info->mutable_type()->mutable_tensor_type();
@@ -59,11 +65,7 @@ ModelBuilder::ModelBuilder() : graph_(model_.mutable_graph()) {
   contributed->set_version(1);
 }
 
-std::string ModelBuilder::FreshName(const std::string& wish) {
-  std::string name = wish;
-  for (int i = 2; !names_.insert(name).second; ++i) name = fmt::format("{}#{}", wish, i);
-  return name;
-}
+std::string ModelBuilder::FreshName(const std::string& wish) { return Unused(names_, wish); }
 
 void ModelBuilder::BeginStep(const std::string& prefix) {
   prefix_ = prefix;
@@ -81,13 +83,15 @@ std::vector<std::string> ModelBuilder::EndStep(const Value& result, const Value&
   }
   onnx::NodeProto* last = graph_->mutable_node(graph_->node_size() - 1);
   last->set_output(0, name);
-  last->set_name(prefix_);
+  node_names_.erase(last->name());
+  last->set_name(Unused(node_names_, prefix_));
   last->set_doc_string(doc);
   std::vector<std::string> operators;
   for (int i = first_node_; i < graph_->node_size(); ++i) {
     const onnx::NodeProto& node = graph_->node(i);
-    operators.push_back(node.domain().empty() ? node.op_type()
-                                              : node.domain() + "::" + node.op_type());
+    operators.push_back(node.domain().empty()
+                            ? node.op_type()
+                            : fmt::format("{}::{}", node.domain(), node.op_type()));
   }
   return operators;
 }
@@ -100,7 +104,7 @@ Value ModelBuilder::Node(const std::string& op, const std::vector<Value>& inputs
   for (const Value& input : inputs) node->add_input(input);
   const std::string name = FreshName(fmt::format("{}/{}", prefix_, op));
   node->add_output(name);
-  node->set_name(name);
+  node->set_name(Unused(node_names_, name));
   for (const auto& [key, value] : attributes) {
     onnx::AttributeProto* attribute = node->add_attribute();
     attribute->set_name(key);
@@ -132,7 +136,7 @@ void ModelBuilder::Fill(onnx::TensorProto* tensor, const std::string& name, DTyp
 Value ModelBuilder::Constant(DType type, const Shape& shape, std::span<const uint8_t> bytes) {
   // Large ones (weights) are their step's own.
   if (bytes.size() > 4096) {
-    const std::string name = FreshName(prefix_ + "/constant");
+    const std::string name = FreshName(fmt::format("{}/constant", prefix_));
     Fill(graph_->add_initializer(), name, type, shape, bytes);
     return name;
   }
@@ -140,7 +144,7 @@ Value ModelBuilder::Constant(DType type, const Shape& shape, std::span<const uin
   key.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
   const auto [it, added] = constants_.try_emplace(key);
   if (added) {
-    it->second = FreshName(prefix_ + "/constant");
+    it->second = FreshName(fmt::format("{}/constant", prefix_));
     Fill(graph_->add_initializer(), it->second, type, shape, bytes);
   }
   return it->second;
