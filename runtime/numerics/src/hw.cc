@@ -112,6 +112,9 @@ Number FromInteger(int value) {
   return {value < 0, magnitude << lead, -lead};
 }
 
+// lo above hi gives hi.
+int Clip(int value, int lo, int hi) { return std::min(std::max(value, lo), hi); }
+
 // Sign and magnitude as a signed integer that orders like the number; -0 equals +0.
 int32_t OrderKey(uint32_t bits) {
   const int32_t magnitude = static_cast<int32_t>(bits & 0x7fffffffu);
@@ -131,27 +134,39 @@ int Requantize(int32_t acc, uint32_t mult_bits, int zy, int lo, int hi) {
     const uint64_t product = static_cast<uint64_t>(a.sig) * m.sig;  // 48 bits, bit 47 or 46 set
     rounded = RoundToInteger(RoundTo24(neg, product, a.exp + m.exp, 48));
   }
-  return std::clamp(rounded, lo - zy, hi - zy) + zy;
+  return Clip(rounded, lo - zy, hi - zy) + zy;
 }
 
 int AddFma(int a, int b, uint32_t ra_bits, uint32_t rb_bits, uint32_t f_bits, int lo, int hi) {
   const Number inner = FmaStep(b, FromBits(rb_bits), FromBits(f_bits));
   const Number outer = FmaStep(a, FromBits(ra_bits), inner);
-  return std::clamp(RoundToInteger(outer), lo, hi);
+  return Clip(RoundToInteger(outer), lo, hi);
 }
 
 uint32_t FmaF32(int c, uint32_t r_bits, uint32_t t_bits) {
   return ToBits(FmaStep(c, FromBits(r_bits), FromBits(t_bits)));
 }
 
-int Mul(int32_t p, uint32_t r_bits, int zc, int lo, int hi) {
+namespace {
+
+int MulNumbers(int32_t p, uint32_t r_bits, const Number& zc, int lo, int hi) {
   const Number r = FromBits(r_bits);
   Number product;
   if (p != 0 && r.sig != 0) {
     const uint64_t magnitude = static_cast<uint64_t>(p < 0 ? -p : p);  // 16 bits
     product = RoundTo24(p < 0, magnitude * r.sig, r.exp, 40);          // 16 x 24 = 40 bits
   }
-  return std::clamp(RoundToInteger(AddNumbers(product, FromInteger(zc))), lo, hi);
+  return Clip(RoundToInteger(AddNumbers(product, zc)), lo, hi);
+}
+
+}  // namespace
+
+int Mul(int32_t p, uint32_t r_bits, int zc, int lo, int hi) {
+  return MulNumbers(p, r_bits, FromInteger(zc), lo, hi);
+}
+
+int MulF32(int32_t p, uint32_t r_bits, uint32_t zc_bits, int lo, int hi) {
+  return MulNumbers(p, r_bits, FromBits(zc_bits), lo, hi);
 }
 
 uint32_t AddF32(uint32_t x_bits, uint32_t y_bits) {

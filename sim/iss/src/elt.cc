@@ -1,5 +1,6 @@
 // ELT: out[cb][y][x] = f(a[cb][y][x], b[cb][y][x]).
 #include <algorithm>
+#include <optional>
 
 #include "octile/numerics/hw.h"
 #include "semantics.h"
@@ -9,10 +10,13 @@ namespace {
 
 constexpr auto kConstants = isa::LdpTarget::kVecConst;
 
-// c1 holds zc as an fp32 number whose value is a code.
-int ZeroPoint(uint32_t bits) {
+// c1 holds zc as an fp32 number whose value is a code: then the vector kernel takes it.
+std::optional<int> ZeroPoint(uint32_t bits) {
   const float value = numerics::BitsFloat(bits);
-  return value >= -255.0f && value <= 255.0f ? static_cast<int>(value) : 0;
+  if (!(value >= -128.0f && value <= 255.0f)) return std::nullopt;
+  const int code = static_cast<int>(value);
+  if (static_cast<float>(code) != value) return std::nullopt;
+  return code;
 }
 
 bool SupportedRatio(uint32_t bits) {
@@ -25,18 +29,19 @@ void Multiply(const Machine& m, const isa::Elt& op, const uint8_t* a, const uint
               uint8_t* y) {
   const auto slot = static_cast<uint32_t>(op.const_slot);
   const uint32_t r = m.Word(kConstants, slot, 0);
-  const int zc = ZeroPoint(m.Word(kConstants, slot, 1));
+  const uint32_t zc_bits = m.Word(kConstants, slot, 1);
+  const auto zc = ZeroPoint(zc_bits);
   const int za = Code(op.za, op.a_signed);
   const int zb = Code(op.zb, op.b_signed);
   const auto range = ClampRange(op.lo, op.hi, op.out_signed);
-  if (SupportedRatio(r)) {
+  if (SupportedRatio(r) && zc) {
     numerics::bulk::MulRow(a, TypeOf(op.a_signed), za, b, TypeOf(op.b_signed), zb, m.n,
-                           numerics::BitsFloat(r), zc, range, y);
+                           numerics::BitsFloat(r), *zc, range, y);
     return;
   }
   for (uint32_t lane = 0; lane < m.n; ++lane) {
     const int32_t p = (Code(a[lane], op.a_signed) - za) * (Code(b[lane], op.b_signed) - zb);
-    y[lane] = static_cast<uint8_t>(numerics::hw::Mul(p, r, zc, range.lo, range.hi));
+    y[lane] = static_cast<uint8_t>(numerics::hw::MulF32(p, r, zc_bits, range.lo, range.hi));
   }
 }
 

@@ -64,7 +64,7 @@ void Maximum(const Machine& m, const isa::Win& op, const std::vector<const uint8
     int best = TypeOf(op.x_signed).lo;
     for (const uint8_t* tap : taps)
       if (tap != nullptr) best = std::max(best, Code(tap[lane], op.x_signed));
-    y[lane] = static_cast<uint8_t>(std::clamp(best, range.lo, range.hi));
+    y[lane] = static_cast<uint8_t>(std::min(std::max(best, range.lo), range.hi));
   }
 }
 

@@ -70,6 +70,8 @@ uint32_t FmaF32(int c, uint32_t r_bits, uint32_t t_bits);
 // N7. p: product of two 9-bit differences, |p| <= 65025. r_bits: 0 or fp32 in [2^-40, 2^20]
 // (MulRatio). zc: a code.
 int Mul(int32_t p, uint32_t r_bits, int zc, int lo, int hi);
+// The same with zc as raw fp32 bits, as the hardware has it; any number.
+int MulF32(int32_t p, uint32_t r_bits, uint32_t zc_bits, int lo, int hi);
 
 // One fp32 addition, nearest-even. Operands: zero, or normal with |x| in [2^-80, 2^100]; -0 counts
 // as +0.
