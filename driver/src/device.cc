@@ -28,7 +28,17 @@ uint64_t Buffer::device_address() const {
   return impl_->device->memory_base() + impl_->offset + offset_;
 }
 
+bool Buffer::sealed() const { return impl_ != nullptr && impl_->sealed; }
+
 Result<std::span<uint8_t>> Buffer::Map() const {
+  if (sealed())
+    return Fail(Code::kInvalidArgument,
+                "the buffer holds a program's verified instructions: it can be read, not mapped or "
+                "written");
+  return Memory();
+}
+
+Result<std::span<uint8_t>> Buffer::Memory() const {
   if (impl_ == nullptr) return Fail(Code::kStale, "the buffer handle is empty");
   if (auto open = impl_->device->CheckOpen(); !open) return tl::unexpected(open.error());
   return impl_->device->memory().subspan(impl_->offset + offset_, bytes_);
@@ -55,14 +65,14 @@ Result<Buffer> Buffer::Sub(uint64_t offset, uint64_t bytes) const {
 }
 
 Result<void> Buffer::SyncToDevice(uint64_t offset, uint64_t bytes) const {
-  if (auto map = Map(); !map) return tl::unexpected(map.error());
+  if (auto map = Memory(); !map) return tl::unexpected(map.error());
   if (auto range = CheckRange(*this, offset, bytes); !range) return range;
   std::atomic_thread_fence(std::memory_order_release);
   return {};
 }
 
 Result<void> Buffer::SyncFromDevice(uint64_t offset, uint64_t bytes) const {
-  if (auto map = Map(); !map) return tl::unexpected(map.error());
+  if (auto map = Memory(); !map) return tl::unexpected(map.error());
   if (auto range = CheckRange(*this, offset, bytes); !range) return range;
   std::atomic_thread_fence(std::memory_order_acquire);
   return {};
@@ -78,7 +88,7 @@ Result<void> Buffer::Write(uint64_t offset, std::span<const uint8_t> data) const
 
 Result<void> Buffer::Read(uint64_t offset, std::span<uint8_t> data) const {
   if (auto sync = SyncFromDevice(offset, data.size()); !sync) return sync;
-  if (!data.empty()) std::memcpy(data.data(), Map()->data() + offset, data.size());
+  if (!data.empty()) std::memcpy(data.data(), Memory()->data() + offset, data.size());
   return {};
 }
 
@@ -349,6 +359,7 @@ Result<Job> DeviceImpl::Submit(const ProgramHandle& program, const SubmitOptions
   if ((options.observe_trace || options.observe_results) && !capabilities_.observable)
     return Fail(Code::kUnsupported, fmt::format("device '{}' has no observe port", uri_));
   job->code_region = p.code_region;
+  if (!job->options.watchdog_cycles) job->options.watchdog_cycles = p.watchdog_cycles;
   {
     const std::lock_guard lock(p.mutex);
     job->buffers = p.buffers;
@@ -357,8 +368,21 @@ Result<Job> DeviceImpl::Submit(const ProgramHandle& program, const SubmitOptions
     const Region& region = p.regions[r];
     job->windows.push_back(
         {job->buffers[r].device_address(), region.size, region.read, region.write, region.execute});
-    if (region.kind == RegionKind::kOutputs) job->outputs.push_back(job->buffers[r]);
+    if (region.kind == RegionKind::kOutputs) job->outputs.push_back(job->windows.back());
   }
+  // The verifier orders accesses region by region: through two regions the same bytes would be
+  // reached without any order.
+  for (size_t a = 0; a < job->windows.size(); ++a)
+    for (size_t b = a + 1; b < job->windows.size(); ++b) {
+      const RegionWindow& x = job->windows[a];
+      const RegionWindow& y = job->windows[b];
+      if (x.bytes > 0 && y.bytes > 0 && (x.write || y.write) && x.base < y.base + y.bytes &&
+          y.base < x.base + x.bytes)
+        return Fail(Code::kInvalidArgument,
+                    fmt::format("regions {} '{}' and {} '{}' are bound to overlapping memory and "
+                                "one is writable",
+                                a, p.regions[a].name, b, p.regions[b].name));
+    }
   Job handle;
   {
     const std::lock_guard lock(mutex_);

@@ -23,6 +23,7 @@ struct Buffer::Impl {
   std::shared_ptr<DeviceImpl> device;
   uint64_t offset = 0;
   uint64_t bytes = 0;
+  std::atomic<bool> sealed = false;
 
   ~Impl();
 };
@@ -32,6 +33,7 @@ struct ProgramHandle::Impl {
   std::vector<Region> regions;  // without data
   std::vector<PlanItem> plan;   // device items only
   uint32_t instructions = 0;
+  uint32_t watchdog_cycles = 0;  // of jobs that name none
   int code_region = 0;
 
   std::mutex mutex;
@@ -47,7 +49,9 @@ struct Job::Impl {
   int code_region = 0;
   std::vector<RegionWindow> windows;
   std::vector<Buffer> buffers;  // keeps the memory until the job has ended
-  std::vector<Buffer> outputs;  // poisoned when the job does not complete
+  // Poisoned when the job does not complete: bytes of the windows, not of the buffers behind them.
+  std::vector<RegionWindow> outputs;
+  bool started = false;  // it may have written; on the worker thread
 
   // Guarded by DeviceImpl::mutex_.
   JobState state = JobState::kQueued;
@@ -83,6 +87,8 @@ class DeviceImpl : public std::enable_shared_from_this<DeviceImpl> {
 
   // kStale once closed.
   Result<void> CheckOpen();
+  // Nobody writes the buffer of a program's instructions any more.
+  static void Seal(const Buffer& buffer) { buffer.impl_->sealed = true; }
   std::span<uint8_t> memory() { return memory_; }
   uint64_t memory_base() const { return transport_->info().memory_base; }
   std::mutex& mutex() { return mutex_; }
@@ -142,6 +148,9 @@ class DeviceImpl : public std::enable_shared_from_this<DeviceImpl> {
   std::thread worker_;
   std::atomic<std::thread::id> worker_id_{};
 };
+
+// Cycles without progress after which a job of this program is stuck.
+uint32_t WatchdogCycles(const Program& program);
 
 // Refuses what must not reach a device with these capabilities: kIncompatible, kProgramRejected.
 Result<void> CheckProgram(const Program& program, const Capabilities& capabilities, bool verify);

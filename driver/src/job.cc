@@ -125,21 +125,20 @@ bool DeviceImpl::Cancelled(const Job::Impl& job) {
 
 void DeviceImpl::EndJob(const std::shared_ptr<Job::Impl>& job, JobState state,
                         std::optional<Error> error) {
-  if (state != JobState::kCompleted)
-    for (const Buffer& buffer : job->outputs)
-      std::memset(memory_.data() + (buffer.device_address() - memory_base()), kPoison,
-                  buffer.bytes());
+  // What never started has written nothing, and its outputs may be those of another job.
+  if (state != JobState::kCompleted && job->started)
+    for (const RegionWindow& output : job->outputs)
+      std::memset(memory_.data() + (output.base - memory_base()), kPoison, output.bytes);
   // What the device wrote before it said so is visible to whoever sees the job ended.
   std::atomic_thread_fence(std::memory_order_acquire);
   std::function<void()> on_end;
-  std::vector<Buffer> buffers, outputs;  // freed outside the lock
+  std::vector<Buffer> buffers;  // freed outside the lock
   {
     const std::lock_guard lock(mutex_);
     job->state = state;
     job->error = std::move(error);
     on_end = std::move(job->options.on_end);
     buffers.swap(job->buffers);
-    outputs.swap(job->outputs);
     changed_.notify_all();
   }
   if (on_end) on_end();
@@ -275,11 +274,13 @@ Result<void> DeviceImpl::StartJob(Job::Impl& job) {
       {regs::kProgramOffset, job.first * isa::kInstructionBytes},
       {regs::kProgramCount, job.count},
       {regs::kJobId, job.id},
-      {regs::kWatchdog, job.options.watchdog_cycles},
+      {regs::kWatchdog, *job.options.watchdog_cycles},
       {regs::kControl, regs::kControlStart.mask()},
   };
-  for (const auto& [offset, value] : writes)
+  for (const auto& [offset, value] : writes) {
+    if (offset == regs::kControl) job.started = true;
     if (auto written = transport_->Write(offset, value, Answer()); !written) return written;
+  }
   return {};
 }
 
@@ -302,8 +303,8 @@ Result<void> DeviceImpl::AwaitEnd(Job::Impl& job) {
     if (regs::kStatusRunning.get(*status) == 0)
       return Fail(Code::kHang, fmt::format("device '{}': job {} vanished, STATUS is {:#x}", uri_,
                                            job.id, *status));
-    if (*interrupt) continue;
-    poll = std::min(poll * 2, kLastPoll);
+    // A spurious interrupt is no progress, either.
+    if (!*interrupt) poll = std::min(poll * 2, kLastPoll);
     if (auto taken = transport_->Write(regs::kSnapshot, regs::kSnapshotTake.mask(), Answer());
         !taken)
       return taken;

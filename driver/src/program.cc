@@ -1,6 +1,8 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstring>
+#include <initializer_list>
 
 #include "octile/driver/program_handle.h"
 #include "octile/program/verifier.h"
@@ -42,6 +44,10 @@ Result<void> ProgramHandle::Bind(int index, const Buffer& buffer) const {
     return Fail(Code::kInvalidArgument,
                 fmt::format("region {} '{}' holds verified instructions and keeps its buffer",
                             index, region.name));
+  if (buffer.sealed())
+    return Fail(Code::kInvalidArgument,
+                fmt::format("region {} '{}': the buffer holds verified instructions of a program",
+                            index, region.name));
   auto map = buffer.Map();
   if (!map) return tl::unexpected(map.error());
   const std::span<uint8_t> memory = impl_->device->memory();
@@ -69,6 +75,7 @@ Result<ProgramHandle> DeviceImpl::Load(const Program& program, const LoadOptions
   auto impl = std::make_shared<ProgramHandle::Impl>();
   impl->device = shared_from_this();
   impl->instructions = static_cast<uint32_t>(program.instructions.size());
+  impl->watchdog_cycles = WatchdogCycles(program);
   for (const PlanItem& item : program.plan)
     if (item.kind == PlanKind::kDevice) impl->plan.push_back(item);
   for (size_t r = 0; r < program.regions.size(); ++r) {
@@ -85,6 +92,7 @@ Result<ProgramHandle> DeviceImpl::Load(const Program& program, const LoadOptions
       auto written =
           buffer->Write(0, {bytes, program.instructions.size() * sizeof(isa::Instruction)});
       if (!written) return tl::unexpected(written.error());
+      Seal(*buffer);
     }
     impl->buffers.push_back(std::move(*buffer));
     Region& kept = impl->regions.emplace_back();
@@ -98,6 +106,36 @@ Result<ProgramHandle> DeviceImpl::Load(const Program& program, const LoadOptions
   ProgramHandle handle;
   handle.impl_ = std::move(impl);
   return handle;
+}
+
+uint32_t WatchdogCycles(const Program& program) {
+  // The vector unit gives no sign of progress between issue and completion of an instruction. Not
+  // its exact time (docs/timing.md section 8), but never less, and as nothing compared with the
+  // time of a person who waits.
+  uint64_t most = 0;
+  const auto take = [&](uint64_t factor, std::initializer_list<int> counts) {
+    for (const int count : counts) {
+      factor *= static_cast<uint64_t>(count);
+      if (factor >> 32 != 0) factor = uint64_t{1} << 32;
+    }
+    most = std::max(most, factor);
+  };
+  for (const isa::Instruction& instruction : program.instructions) {
+    const auto op = isa::Decode(instruction);
+    if (!op) continue;
+    if (const auto* win = std::get_if<isa::Win>(&*op)) {
+      take(4, {win->blocks, win->mh, win->mw, win->kh, win->kw});
+    } else if (const auto* elt = std::get_if<isa::Elt>(&*op)) {
+      take(4, {elt->blocks, elt->mh, elt->mw});
+    } else if (const auto* pack = std::get_if<isa::Pack>(&*op)) {
+      const int n = program.arch.n;
+      take(4, {pack->kh * pack->kw * pack->planes / n + 1, pack->mh, pack->mw / n + 1, n,
+               pack->stride_x + 1});
+    }
+  }
+  // What the register cannot hold: off.
+  most = std::max<uint64_t>(most, 1'000'000);
+  return most >> 32 != 0 ? 0 : static_cast<uint32_t>(most);
 }
 
 Result<void> CheckProgram(const Program& program, const Capabilities& capabilities, bool verify) {

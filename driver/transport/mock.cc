@@ -307,6 +307,9 @@ Result<void> MockTransport::SetRegions(std::span<const RegionWindow> regions, De
       return Fail(Code::kInvalidArgument,
                   fmt::format("window {:#x}+{:#x} leaves the client's memory", w.base, w.bytes));
   }
+  if ((registers_[regs::kStatus] & (regs::kStatusRunning.mask() | regs::kStatusResetting.mask())) !=
+      0)
+    return Fail(Code::kInvalidArgument, "regions set while a job runs or the core is being reset");
   log_.push_back({'S', 0, static_cast<uint32_t>(regions.size())});
   regions_ = {};
   std::copy(regions.begin(), regions.end(), regions_.begin());

@@ -263,6 +263,65 @@ TEST_F(MockTest, CancelsQueuedAndRunningJobs) {
   EXPECT_EQ(behind->Poll(), JobState::kCompleted);
 }
 
+// A job that never started has written nothing: what its outputs hold belongs to another one.
+TEST_F(MockTest, OnlyJobsThatStartedPoisonTheirOutputs) {
+  Open();
+  Load();
+  const auto data = Pattern(program_.region(kInputRegion)->bytes(), 8);
+  ASSERT_TRUE(program_.region(kInputRegion)->Write(0, data));
+  mock_->PushBehavior({.job_time = milliseconds(200)});
+  auto running = device_.Submit(program_);
+  auto queued = device_.Submit(program_);
+  ASSERT_TRUE(running && queued);
+  while (running->Poll() == JobState::kQueued) std::this_thread::yield();
+  ASSERT_TRUE(running->Wait(Soon()) && queued->Cancel(Soon()));
+  mock_->PushBehavior({.never_ends = true});
+  auto stuck = device_.Submit(program_);
+  auto behind = device_.Submit(program_);
+  ASSERT_TRUE(stuck && behind);
+  while (stuck->Poll() == JobState::kQueued) std::this_thread::yield();
+  const auto out = *program_.region(kOutputRegion)->Map();
+  ASSERT_EQ(std::vector<uint8_t>(out.begin(), out.end()), data);
+  ASSERT_TRUE(behind->Cancel(Soon()));
+  EXPECT_EQ(std::vector<uint8_t>(out.begin(), out.end()), data);
+  ASSERT_TRUE(stuck->Cancel(Soon()));
+  EXPECT_TRUE(std::all_of(out.begin(), out.end(), [](uint8_t b) { return b == 0xa5; }));
+}
+
+// The hardware sees no progress inside an instruction of the vector unit.
+TEST_F(MockTest, TheWatchdogLeavesLongInstructionsTheirTime) {
+  Open();
+  Program program = EmptyProgram(config_.arch, 256);
+  isa::Lda load;
+  load.region = kInputRegion;
+  load.header.signal0 = isa::Semaphore(0);
+  isa::Elt copy;
+  copy.header.wait0 = isa::Semaphore(0);
+  copy.mh = 4095;
+  copy.mw = 64;
+  copy.blocks = 60;
+  copy.out_addr = config_.arch.bank_depth;
+  copy.out_bank = 1;
+  Finish(program, {load, copy, isa::End{}});
+  const auto watchdog = [&](const SubmitOptions& options) {
+    mock_->TakeLog();
+    auto job = device_.Submit(program_, options);
+    EXPECT_TRUE(job && job->Wait(Soon()));
+    for (const Access& a : mock_->TakeLog())
+      if (a.kind == 'W' && a.offset == regs::kWatchdog) return a.value;
+    return 0xffffffffu;
+  };
+  Load();
+  EXPECT_EQ(watchdog({}), 1'000'000u);
+  auto loaded = device_.Load(program);
+  ASSERT_TRUE(loaded) << loaded.error().message;
+  program_ = *loaded;
+  EXPECT_GT(watchdog({}), 4095u * 64 * 60 + 28);
+  SubmitOptions options;
+  options.watchdog_cycles = 99;
+  EXPECT_EQ(watchdog(options), 99u);
+}
+
 TEST_F(MockTest, HangIsFoundAndNeedsAReset) {
   Open();
   Load();
@@ -553,6 +612,70 @@ TEST_F(MockTest, BindsBuffersOfTheUser) {
   EXPECT_EQ(program_.Bind(0, in).error().code, Code::kInvalidArgument);
   EXPECT_EQ(program_.Bind(3, in).error().code, Code::kInvalidArgument);
   EXPECT_EQ(program_.Bind(-1, in).error().code, Code::kInvalidArgument);
+}
+
+TEST_F(MockTest, InstructionsAreSealed) {
+  Open();
+  Load();
+  const auto code = *program_.region(0);
+  EXPECT_TRUE(code.sealed());
+  const std::vector<uint8_t> noise(64, 0xff);
+  EXPECT_EQ(code.Write(0, noise).error().code, Code::kInvalidArgument);
+  EXPECT_EQ(code.Fill(0).error().code, Code::kInvalidArgument);
+  EXPECT_EQ(code.Map().error().code, Code::kInvalidArgument);
+  EXPECT_EQ(code.Sub(0, 64)->Write(0, noise).error().code, Code::kInvalidArgument);
+  // Another program's data region is no way in, either.
+  auto second = device_.Load(CopyProgram(config_.arch, 4));
+  ASSERT_TRUE(second);
+  ASSERT_GE(code.bytes(), second->region(kOutputRegion)->bytes());
+  for (const int region : {kInputRegion, kOutputRegion}) {
+    const auto bound = second->Bind(region, code);
+    ASSERT_FALSE(bound);
+    EXPECT_EQ(bound.error().code, Code::kInvalidArgument);
+    EXPECT_THAT(bound.error().message, HasSubstr("instructions"));
+  }
+  const Program program = CopyProgram(config_.arch);
+  std::vector<uint8_t> read(64 * program.instructions.size());
+  ASSERT_TRUE(code.Read(0, read));
+  EXPECT_EQ(std::memcmp(read.data(), program.instructions.data(), read.size()), 0);
+  EXPECT_FALSE(program_.region(kInputRegion)->sealed());
+}
+
+TEST_F(MockTest, RegionsOfAJobDoNotOverlapWhereOneIsWritten) {
+  Open();
+  Load();
+  const uint64_t bytes = program_.region(kInputRegion)->bytes();
+  const auto both = *device_.Allocate(2 * bytes + 256);
+  const uint64_t next = (bytes + 255) / 256 * 256;
+  const auto low = *both.Sub(0, bytes);
+  const auto high = *both.Sub(next, bytes);
+  ASSERT_TRUE(program_.Bind(kInputRegion, low));
+  ASSERT_TRUE(program_.Bind(kOutputRegion, low));
+  const auto submitted = device_.Submit(program_);
+  ASSERT_FALSE(submitted);
+  EXPECT_EQ(submitted.error().code, Code::kInvalidArgument);
+  EXPECT_THAT(submitted.error().message, HasSubstr("regions 1 'in' and 2 'out'"));
+  // A buffer beyond the region's bytes does not count.
+  ASSERT_TRUE(program_.Bind(kInputRegion, both));
+  ASSERT_TRUE(program_.Bind(kOutputRegion, high));
+  EXPECT_TRUE(RunOnce());
+  // Exchanged one by one.
+  ASSERT_TRUE(program_.Bind(kInputRegion, high));
+  ASSERT_TRUE(program_.Bind(kOutputRegion, low));
+  EXPECT_TRUE(RunOnce());
+}
+
+TEST_F(MockTest, PoisonKeepsToTheRegion) {
+  Open({.fault = isa::Fault::kRegion});
+  Load();
+  const uint64_t bytes = program_.region(kOutputRegion)->bytes();
+  const auto large = *device_.Allocate(bytes + 4096);
+  ASSERT_TRUE(large.Fill(0x33));
+  ASSERT_TRUE(program_.Bind(kOutputRegion, large));
+  EXPECT_EQ(RunOnce().error().code, Code::kFault);
+  const auto map = *large.Map();
+  EXPECT_TRUE(std::all_of(map.begin(), map.begin() + bytes, [](uint8_t b) { return b == 0xa5; }));
+  EXPECT_TRUE(std::all_of(map.begin() + bytes, map.end(), [](uint8_t b) { return b == 0x33; }));
 }
 
 TEST_F(MockTest, DrainCloseTimesOutAndFastCloseDoesNotWait) {

@@ -293,8 +293,8 @@ class Server {
       case MessageType::kRead: {
         const uint64_t offset = request.args[0];
         const uint64_t count = request.args[1];
-        if (offset % 4 != 0 || count > driver::kMaxBlock ||
-            offset + 4 * count > regs::kSupervisorPage)
+        if (offset % 4 != 0 || count > driver::kMaxBlock || offset > regs::kSupervisorPage ||
+            4 * count > regs::kSupervisorPage - offset)
           return bad(fmt::format("no client registers at {:#x} (count {})", offset, count));
         if (!holds && offset + 4 * count > regs::kControl)
           return bad("register access without acquiring the core");
@@ -332,8 +332,6 @@ class Server {
         return {};
       case MessageType::kSetRegions: {
         if (!holds) return bad("regions set without acquiring the core");
-        if (regs::kStatusRunning.get(host_.Status()) != 0)
-          return bad("regions set while a job runs");
         std::vector<driver::RegionWindow> windows;
         for (size_t i = 0; i + sizeof(driver::WireRegion) <= request.data.size();
              i += sizeof(driver::WireRegion)) {
@@ -345,7 +343,7 @@ class Server {
         if (auto valid = CheckWindows(windows, client.slot * memory_.window(), memory_.window());
             !valid)
           return valid;
-        host_.SetRegions(windows);
+        if (auto set = host_.SetRegions(windows); !set) return set;
         host_.TakeInterrupts();
         return {};
       }

@@ -136,11 +136,24 @@ void DeviceHost::ApplyFaults() {
 }
 
 void DeviceHost::SetContext(uint32_t context, uint64_t memory_base) {
+  // A soft reset keeps these registers; the next client must neither see them nor start with them.
+  for (const uint32_t offset : {regs::kIrqEnable, regs::kProgramRegion, regs::kProgramOffset,
+                                regs::kProgramCount, regs::kJobId, regs::kWatchdog})
+    device_->WriteRegister(offset, 0);
+  (void)SetRegions({});
+  observe_ = {};
+  observing_ = false;
+  builder_.reset();
+  interrupts_.clear();
   memory_base_ = memory_base;
   device_->WriteRegister(regs::kContext, context);
 }
 
-void DeviceHost::SetRegions(std::span<const driver::RegionWindow> regions) {
+driver::Result<void> DeviceHost::SetRegions(std::span<const driver::RegionWindow> regions) {
+  // The registers are locked: the writes would be lost one by one.
+  if ((Status() & (regs::kStatusRunning.mask() | regs::kStatusResetting.mask())) != 0)
+    return driver::Fail(driver::Code::kInvalidArgument,
+                        "regions set while a job runs or the core is being reset");
   regions_ = {};
   std::copy_n(regions.begin(), std::min<size_t>(regions.size(), isa::kRegions), regions_.begin());
   for (int r = 0; r < isa::kRegions; ++r) {
@@ -153,6 +166,7 @@ void DeviceHost::SetRegions(std::span<const driver::RegionWindow> regions) {
                                (w.write ? regs::kRegionPermWrite.mask() : 0) |
                                (w.execute ? regs::kRegionPermExecute.mask() : 0));
   }
+  return {};
 }
 
 bool DeviceHost::SoftReset() {

@@ -97,7 +97,7 @@ class InProcessTransport : public driver::Transport {
     if (!acquired_) return Fail(Code::kInvalidArgument, "regions set without acquiring the core");
     if (auto valid = CheckWindows(regions, info_.memory_base, memory_->span().size()); !valid)
       return valid;
-    host_.SetRegions(regions);
+    if (auto set = host_.SetRegions(regions); !set) return set;
     host_.TakeInterrupts();
     interrupts_ = 0;
     return {};

@@ -29,8 +29,10 @@ struct SubmitOptions {
   // item of the plan). first is a multiple of 4. count 0: to the end of the program.
   uint32_t first = 0;
   uint32_t count = 0;
-  // Device cycles without any progress that raise the fault WATCHDOG; 0: never.
-  uint32_t watchdog_cycles = 1'000'000;
+  // Device cycles without any progress that raise the fault WATCHDOG; 0: never. Nothing: a million,
+  // or more where an instruction of the program's vector unit, which counts as progress only when
+  // it completes, may take longer.
+  std::optional<uint32_t> watchdog_cycles;
   // Time without any progress of the device's cycle counter after which the job fails with kHang. A
   // job that progresses may take for ever.
   std::chrono::milliseconds hang_timeout{30'000};

@@ -22,10 +22,13 @@ class ProgramHandle {
   bool valid() const { return impl_ != nullptr; }
   int region_count() const;
   uint32_t instruction_count() const;
-  // The buffer bound to a region. kInvalidArgument: no such region.
+  // The buffer bound to a region; that of the instructions is sealed. kInvalidArgument: no such
+  // region.
   Result<Buffer> region(int index) const;
   // Binds another buffer of the same device, at least as large as the region and aligned to 256
-  // bytes, for jobs submitted later. Regions with instructions keep theirs (kInvalidArgument).
+  // bytes, for jobs submitted later. kInvalidArgument: not such a buffer, or the instructions of
+  // any program. Regions of which one is writable must not overlap when a job is submitted (Submit
+  // checks, so that two buffers can be exchanged in two calls).
   Result<void> Bind(int index, const Buffer& buffer) const;
 
  private:

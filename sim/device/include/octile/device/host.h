@@ -57,9 +57,12 @@ class DeviceHost {
   // The STATUS register.
   uint32_t Status();
 
-  // Supervisor page; not while a job runs.
+  // Supervisor page. kInvalidArgument: a job runs or a reset is under way, and nothing changed.
+  driver::Result<void> SetRegions(std::span<const driver::RegionWindow> regions);
+  // Hands the core, which must be idle, to another client: no regions, the job registers of the
+  // client page at their reset values, nothing observed. What the registers of the last job show
+  // goes with the soft reset that comes first.
   void SetContext(uint32_t context, uint64_t memory_base);
-  void SetRegions(std::span<const driver::RegionWindow> regions);
   // Stops what runs and waits for idle. false: the core does not come back.
   bool SoftReset();
 
