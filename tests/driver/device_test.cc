@@ -13,15 +13,21 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <bit>
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <limits>
 #include <random>
 #include <thread>
 
 #include "backends.h"
+#include "octile/device/host.h"
+#include "octile/isa/registers.h"
+#include "octile/program/assembler.h"
+#include "octile/systemc/device.h"
 #include "programs.h"
 #include "transport/channel.h"
 #include "transport/process.h"
@@ -383,6 +389,117 @@ INSTANTIATE_TEST_SUITE_P(All, ProcessTest, testing::ValuesIn([] {
                            return info.param;
                          });
 
+// A client that speaks the protocol itself and so can ask for what the driver never would.
+class RawClient {
+ public:
+  explicit RawClient(const std::string& path)
+      : channel_(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0)) {
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    std::strncpy(address.sun_path, path.c_str(), sizeof(address.sun_path) - 1);
+    EXPECT_EQ(connect(channel_.fd(), reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
+    const Message welcome = Call(MessageType::kHello, kProtocolVersion);
+    if (welcome.fd >= 0) close(welcome.fd);
+  }
+  // The answer; interrupts before it are counted.
+  Message Call(MessageType type, uint64_t a = 0, uint64_t b = 0) {
+    Message message;
+    message.type = type;
+    message.number = ++number_;
+    message.args[0] = a;
+    message.args[1] = b;
+    EXPECT_TRUE(channel_.Send(message, Soon()));
+    while (true) {
+      auto reply = channel_.Receive(Soon());
+      EXPECT_TRUE(reply && *reply) << "no answer";
+      if (!reply || !*reply) return {};
+      if ((*reply)->type == MessageType::kReply) return std::move(**reply);
+      ++interrupts;
+    }
+  }
+  uint32_t Read(uint32_t offset) {
+    const Message reply = Call(MessageType::kRead, offset, 1);
+    EXPECT_EQ(reply.args[0], 0u);
+    EXPECT_EQ(reply.data.size(), 4u);
+    uint32_t value = 0;
+    std::memcpy(&value, reply.data.data(), std::min<size_t>(reply.data.size(), 4));
+    return value;
+  }
+
+  int interrupts = 0;
+
+ private:
+  Channel channel_;
+  uint64_t number_ = 0;
+};
+
+TEST_P(ProcessTest, TheNextClientFindsNothingOfTheLast) {
+  const std::string path = TempPath(".sock");
+  Rig victim(Uri("?listen=" + path));
+  victim.Load(VectorCopyProgram(victim.device.capabilities().arch));
+  const auto secret = Pattern(victim.bytes(), 9);
+  victim.SetInput(secret);
+  SubmitOptions options;
+  options.observe_trace = options.observe_results = true;
+  options.watchdog_cycles = 100000;
+  ASSERT_TRUE(victim.Run(options));
+  ASSERT_EQ(victim.Output(), secret);
+  const std::vector<uint8_t> other(victim.bytes(), 0xee);
+  ASSERT_TRUE(victim.program.region(kOutputRegion)->Write(0, other));
+
+  RawClient client(path);
+  ASSERT_EQ(client.Call(MessageType::kAcquire).args[0], 0u);
+  EXPECT_EQ(client.Read(regs::kStatus), regs::kStatusIdle.mask());
+  for (const regs::RegisterInfo& r : regs::kRegisters) {
+    if (r.address < regs::kControl || r.address >= regs::kSupervisorPage) continue;
+    EXPECT_EQ(client.Read(r.address), r.reset) << r.name;
+  }
+  EXPECT_EQ(client.Call(MessageType::kTakeObservations).args[0],
+            1 + static_cast<uint64_t>(Code::kUnsupported));
+  // Without regions of its own nothing runs: not the other client's program, either.
+  EXPECT_EQ(client.Call(MessageType::kWrite, regs::kProgramCount, 4).args[0], 0u);
+  EXPECT_EQ(client.Call(MessageType::kWrite, regs::kControl, regs::kControlStart.mask()).args[0],
+            0u);
+  uint32_t status = regs::kStatusRunning.mask();
+  for (int i = 0; i < 1000 && status == regs::kStatusRunning.mask(); ++i) {
+    std::this_thread::sleep_for(milliseconds(2));
+    status = client.Read(regs::kStatus);
+  }
+  EXPECT_EQ(status, regs::kStatusFaulted.mask());
+  EXPECT_EQ(client.Read(regs::kFaultCause), static_cast<uint32_t>(isa::Fault::kRegion));
+  EXPECT_EQ(client.Call(MessageType::kTakeObservations).args[0],
+            1 + static_cast<uint64_t>(Code::kUnsupported))
+      << "the request to observe was the other client's";
+  EXPECT_EQ(client.interrupts, 0) << "so was its wish for interrupts";
+  ASSERT_EQ(client.Call(MessageType::kRelease).args[0], 0u);
+  EXPECT_EQ(victim.Output(), other);
+  ASSERT_TRUE(victim.Run(options)) << "and the first one goes on";
+  EXPECT_EQ(victim.Output(), secret);
+}
+
+// Regions of a job that the locked registers would not take must not look set: the next job would
+// run with the old ones.
+TEST(Devices, RegionsAreRefusedWhileTheCoreIsBusy) {
+  const Config config = *LoadConfig("tiny");
+  std::vector<uint8_t> memory(65536);
+  device::DeviceHost host(systemc::MakeModelDevice(device::OptionsOf(config)), config.arch, {},
+                          memory);
+  host.SetContext(1, 0);
+  const std::vector<RegionWindow> windows{{0, 4096, true, false, true}};
+  ASSERT_TRUE(host.SetRegions(windows));
+  const Program program = CopyProgram(config.arch);
+  std::memcpy(memory.data(), program.instructions.data(), 64 * program.instructions.size());
+  ASSERT_TRUE(host.Write(regs::kProgramCount, 4));
+  ASSERT_TRUE(host.Write(regs::kControl, regs::kControlStart.mask()));
+  ASSERT_EQ(host.Status(), regs::kStatusRunning.mask());
+  EXPECT_EQ(host.SetRegions(windows).error().code, Code::kInvalidArgument);
+  ASSERT_TRUE(host.Write(regs::kControl, regs::kControlSoftReset.mask()));
+  ASSERT_EQ(host.Status(), regs::kStatusResetting.mask());
+  EXPECT_EQ(host.SetRegions(windows).error().code, Code::kInvalidArgument);
+  ASSERT_TRUE(host.SoftReset());
+  EXPECT_TRUE(host.SetRegions(windows));
+}
+
 TEST(Devices, TwoAtOnceKeepApart) {
   Rig a("systemc:tiny");
   Rig b("systemc:small");
@@ -432,6 +549,94 @@ TEST(Devices, AgreeOnCountersAndTraces) {
                              o.completion.end()))
           << name << profile;
       EXPECT_TRUE(o.results.empty()) << "not asked for";
+    }
+  }
+}
+
+// The verifier cannot know what an input region will hold. With parameters outside their domains
+// results mean nothing, but no device may crash, and these agree all the same.
+TEST(Devices, AgreeOnAnyParameters) {
+  constexpr uint64_t kBytes = 1024;
+  const ArchConfig arch = LoadConfig("tiny")->arch;
+  ASSERT_EQ(arch.n, 4);
+  Program program = EmptyProgram(arch, kBytes);
+  auto code = Assemble(
+      "ldp region=1 target=EXE_SET count=1\n"
+      "ldp region=1 offset=64 target=VEC_SET count=1\n"
+      "ldp region=1 offset=128 target=EXE_CONST count=1\n"
+      "ldp region=1 offset=192 target=VEC_CONST count=1 signal0=0\n"
+      "ldw region=1 offset=256 tiles=1 zw=3\n"
+      "lda region=1 offset=512 n0=16 n1=1 n2=1\n"
+      "lda region=1 offset=640 n0=16 n1=1 n2=1 buf_addr=512 buf_bank=1 signal0=1\n"
+      "mma wait0=0 wait1=1 in_h=1 in_w=16 kh=1 kw=1 stride_y=1 stride_x=1 dil_y=1 dil_x=1 mh=1 "
+      "mw=16 blocks=1 out_addr=1024 out_bank=2 res_addr=512 b_bank=1 zx=128 zy=9 hi=255 "
+      "residual init emit signal0=2\n"
+      "win wait0=2 mode=SUM in_h=1 in_w=16 kh=1 kw=1 stride_y=1 stride_x=1 dil_y=1 dil_x=1 mh=1 "
+      "mw=16 blocks=1 out_addr=1536 out_bank=3 zx=100 zy=40 lo=2 hi=250\n"
+      "elt mode=ADD mh=1 mw=16 blocks=1 a_x_step=1 b_addr=512 b_bank=1 b_x_step=1 out_addr=2048 "
+      "out_x_step=1 out_bank=4 a_signed hi=255\n"
+      "elt mode=MUL mh=1 mw=16 blocks=1 a_x_step=1 b_addr=512 b_bank=1 b_x_step=1 out_addr=2560 "
+      "out_x_step=1 out_bank=5 za=128 zb=99 lo=128 hi=127 out_signed signal0=3\n"
+      "sta wait0=3 region=2 n0=16 n1=1 n2=1 buf_addr=1024 buf_bank=2\n"
+      "sta region=2 offset=64 n0=16 n1=1 n2=1 buf_addr=1536 buf_bank=3\n"
+      "sta region=2 offset=128 n0=16 n1=1 n2=1 buf_addr=2048 buf_bank=4\n"
+      "sta region=2 offset=192 n0=16 n1=1 n2=1 buf_addr=2560 buf_bank=5\n"
+      "end\n");
+  ASSERT_TRUE(code) << code.error().message;
+  program.instructions = *code;
+  PlanItem item;
+  item.kind = PlanKind::kDevice;
+  item.count = static_cast<int64_t>(code->size());
+  item.name = "all";
+  program.plan.push_back(item);
+
+  std::vector<std::unique_ptr<Rig>> rigs;
+  for (const std::string& name : TestBackend::Names())
+    if (name == "iss" || name == "model" || name == "rtl") {
+      rigs.push_back(std::make_unique<Rig>(name + ":tiny"));
+      rigs.back()->Load(program);
+    }
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  const float numbers[] = {0.f,       -0.f,      0.5f,      -0.5f,     1.f,     -1.f,
+                           3.f,       255.f,     256.f,     -129.f,    0.013f,  0x1p-41f,
+                           0x1p-149f, 0x1p-126f, 0x1p-80f,  0x1p21f,   0x1p31f, -0x1p31f,
+                           0x1p100f,  0x1p127f,  kInfinity, -kInfinity};
+  std::mt19937 random(7);
+  for (int round = 0; round < 60; ++round) {
+    auto data = Pattern(kBytes, random());
+    const auto put = [&](size_t offset) {
+      uint32_t word = 0x7fc00000;
+      const size_t choice = random() % (std::size(numbers) + 4);
+      if (choice < std::size(numbers))
+        word = std::bit_cast<uint32_t>(numbers[choice]);
+      else if (choice > std::size(numbers))
+        word = static_cast<uint32_t>(random());
+      std::memcpy(&data[offset], &word, 4);
+    };
+    for (size_t i = 0; i < 4; ++i) {
+      // Small biases, so that something can come out.
+      const auto bias = static_cast<int32_t>(random() % 2000) - 1000;
+      std::memcpy(&data[4 * i], &bias, 4);
+      std::memcpy(&data[64 + 4 * i], &bias, 4);
+      put(16 + 4 * i);
+      put(64 + 16 + 4 * i);
+      put(128 + 4 * i);
+      put(192 + 4 * i);
+    }
+    std::vector<uint8_t> first;
+    for (const auto& rig : rigs) {
+      rig->SetInput(data);
+      const auto done = rig->Run();
+      ASSERT_TRUE(done) << done.error().message;
+      auto output = rig->Output();
+      output.resize(256);
+      if (first.empty()) first = output;
+      for (size_t i = 0; i < output.size(); ++i)
+        ASSERT_EQ(int{output[i]}, int{first[i]})
+            << rig->device.uri() << " round " << round << " byte " << i << " parameters "
+            << testing::PrintToString(
+                   std::vector<uint32_t>(reinterpret_cast<const uint32_t*>(data.data()),
+                                         reinterpret_cast<const uint32_t*>(data.data()) + 52));
     }
   }
 }
