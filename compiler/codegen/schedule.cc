@@ -292,6 +292,7 @@ class Scheduler {
     struct Use {
       int64_t tiles;  // cumulative
       int64_t end;    // start of its last tile
+      int64_t slot;   // cycles from a tile to the next
     };
     std::vector<Use> uses;
     size_t use_cursor = 0;
@@ -338,14 +339,16 @@ class Scheduler {
         }
         if (head < 0) continue;
         if (q == kWgt) {
-          // Room for the first tiles; the rest streams while the array consumes.
+          // Room for the first burst; the rest streams while the array consumes. A tile is free when it starts.
           const auto& op = std::get<isa::Ldw>(operations_[static_cast<size_t>(head)]);
           const int64_t before = loads.empty() ? 0 : loads.back().tiles;
-          const int64_t must_free = before + std::min<int64_t>(op.tiles, arch_.ring_tiles) - arch_.ring_tiles;
+          const int64_t first = std::min<int64_t>(op.tiles, std::max<int64_t>(1, 256 / arch_.tile_bytes()));
+          const int64_t must_free = before + first - arch_.ring_tiles;
           if (must_free > 0) {
             while (use_cursor < uses.size() && uses[use_cursor].tiles < must_free) ++use_cursor;
             if (use_cursor == uses.size()) continue;
-            issue = std::max(issue, uses[use_cursor].end);
+            const Use& use = uses[use_cursor];
+            issue = std::max(issue, use.end - (use.tiles - must_free) * use.slot);
           }
         }
         if (q == kExe) {
@@ -377,12 +380,21 @@ class Scheduler {
         node.complete = read_free + latency + 2;
         return start;
       };
+      read_free += isa::kInstructionBytes / arch_.n * beat;  // its fetch
       const isa::Operation& op = operations_[static_cast<size_t>(best)];
       if (const auto* ldp = std::get_if<isa::Ldp>(&op)) {
         transfer(int64_t{ldp->count} * 4 * arch_.n);
       } else if (const auto* ldw = std::get_if<isa::Ldw>(&op)) {
         const int64_t start = transfer(int64_t{ldw->tiles} * arch_.tile_bytes());
         const int64_t before = loads.empty() ? 0 : loads.back().tiles;
+        // The last tile of the load finds room when the one a ring's length before it has started.
+        const int64_t last_free = before + ldw->tiles - arch_.ring_tiles;
+        size_t use = use_cursor;
+        while (use + 1 < uses.size() && uses[use].tiles < last_free) ++use;
+        if (use < uses.size() && uses[use].tiles >= last_free) {
+          node.complete = std::max(node.complete, uses[use].end - (uses[use].tiles - last_free) * uses[use].slot + latency + 2);
+          ready[q] = std::max(ready[q], node.complete - latency - 2);
+        }
         loads.push_back({before + ldw->tiles, start + latency + arch_.n * beat, node.complete});
       } else if (const auto* lda = std::get_if<isa::Lda>(&op)) {
         transfer(int64_t{lda->n0} * lda->n1 * lda->n2 * arch_.n);
@@ -402,7 +414,7 @@ class Scheduler {
         size_t last_load = load_cursor;
         while (last_load + 1 < loads.size() && loads[last_load].tiles < before + tiles) ++last_load;
         const int64_t end = std::max(start + busy, loads[last_load].arrival + 8 + TileSlot(*mma, true));
-        uses.push_back({before + tiles, end - TileSlot(*mma, true)});
+        uses.push_back({before + tiles, end - TileSlot(*mma, true), TileSlot(*mma, false)});
         ready[q] = end - 1;
         node.complete = end + 2 * arch_.n + 28;
       } else {
