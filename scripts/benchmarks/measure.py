@@ -10,13 +10,13 @@ import os
 import signal
 import subprocess
 import tempfile
-import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 SCHEMA = 4  # of a row's file
-POLL_SECONDS = 0.01
+POLL_SECONDS = 0.005
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # those that end the bench
 
 
 class BenchError(Exception):
@@ -115,24 +115,21 @@ def write(path, text):
     part.replace(path)
 
 
-class _Watch(threading.Thread):
+class _Watch:
     """Follows the device processes that a process starts: their processor time, and the high-water marks of their resident memory."""
 
     def __init__(self, pid):
-        super().__init__(daemon=True)
         self.pid = pid
         self.peaks = {}        # device -> bytes
         self.cpu_seconds = {}  # device -> seconds
-        self.done = threading.Event()
 
-    def run(self):
-        while not self.done.wait(POLL_SECONDS):
-            try:
-                for task in os.listdir(f"/proc/{self.pid}/task"):
-                    for child in Path(f"/proc/{self.pid}/task/{task}/children").read_text().split():
-                        self._look(child)
-            except OSError:
-                continue  # it ended in between
+    def look(self):
+        try:
+            for task in os.listdir(f"/proc/{self.pid}/task"):
+                for child in Path(f"/proc/{self.pid}/task/{task}/children").read_text().split():
+                    self._look(child)
+        except OSError:
+            pass  # it ended in between
 
     def _look(self, pid):
         try:
@@ -164,15 +161,21 @@ class Outcome:
 def call(command):
     """Runs a program to its end. When the bench is interrupted, so is the program, and its end is waited for."""
     with tempfile.TemporaryFile() as errors:
+        # No signal between the start of the process and the `try` that ends it.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         begin = time.monotonic()
-        process = subprocess.Popen([str(c) for c in command], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors)
+        process = subprocess.Popen([str(c) for c in command], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors,
+                                   preexec_fn=lambda: signal.pthread_sigmask(signal.SIG_SETMASK, mask))
         watch = _Watch(process.pid)
-        # Signals are the main thread's: one that the watch took would not end the wait below.
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
-        watch.start()
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         try:
-            _, status, usage = os.wait4(process.pid, 0)
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            while True:
+                pid, status, usage = os.wait4(process.pid, os.WNOHANG)
+                seconds = time.monotonic() - begin
+                if pid != 0:
+                    break
+                watch.look()
+                time.sleep(POLL_SECONDS)
         except BaseException:
             process.send_signal(signal.SIGINT)
             try:
@@ -181,10 +184,6 @@ def call(command):
                 process.kill()
                 process.wait()
             raise
-        finally:
-            watch.done.set()
-            watch.join()
-        seconds = time.monotonic() - begin
         process.returncode = os.waitstatus_to_exitcode(status)
         errors.seek(0)
         text = errors.read().decode(errors="replace").strip()

@@ -232,7 +232,8 @@ def losses(figures):
             continue
         shown = tenths(f.losses)
         beside = max(0.0, f.utilization - f.losses["useful"])
-        rows.append([f.network, *(shown[key] for key, _, _ in plots.LOSSES), f"{100 * beside:.1f}"])
+        name = f.network if f.config == "base" else f"{f.network} on {f.config}"
+        rows.append([name, *(shown[key] for key, _, _ in plots.LOSSES), f"{100 * beside:.1f}"])
     return table(["Network:", *(text[0].upper() + text[1:] for _, text, _ in plots.LOSSES), "Beside it: MACs of the vector unit"], rows)
 
 
@@ -259,7 +260,7 @@ def largest(figures):
         for layer, reasons in sorted(((x, _idle(x)) for x in f.layers()), key=lambda pair: -sum(pair[1].values()))[:3]:
             main = max(reasons, key=reasons.get)
             cells.append(f"`{short(layer['name'])}` {100 * sum(reasons.values()) / f.cycles:.1f} % ({REASONS.get(main, main.replace('_', ' '))})")
-        rows.append([f.network, *cells])
+        rows.append([f.network if f.config == "base" else f"{f.network} on {f.config}", *cells])
     return table(["Network:", "Largest loss:", "Second:", "Third:"], rows)
 
 
@@ -345,7 +346,7 @@ def write(root, results):
     measure.write(images / "benchmarks_utilization.svg", plots.utilization(measured, TARGETS))
     measure.write(images / "benchmarks_speed.svg", plots.speed(measured))
     parts = {"conditions": conditions(results, [f for f in figures if f.report]), "accelerator": accelerator(base), "targets": targets(by_row),
-             "losses": losses(measured), "largest": largest(measured), "configurations": configurations(others), "simulators": simulators(base),
+             "losses": losses(measured + [f for f in others if f.report]), "largest": largest(measured + [f for f in others if f.report]), "configurations": configurations(others), "simulators": simulators(base),
              "variants": variants(by_row, [f.network for f in base]), "host": host_steps(base)}
     resnet = by_row.get(("resnet50", "s8", "base"))
     if resnet and resnet.cycles:
