@@ -72,33 +72,35 @@ module oct_buffer #(
     else scrub_q <= scrub_i ? scrub_q + AddrBits'(1) : '0;
   end
 
-  // Data selection: the bank each stream read last. All selects are guarded by the streams' activity, because idle streams
-  // are the rule and a select moves N bytes.
-  logic [Banks-1:0][8*N-1:0] rdata;
-  logic [Banks-1:0] d0_q, d1_q, d2_q, d3_q, d4_q;
+  // Data selection: the bank each stream read last.
+  logic [8*N-1:0] rdata [Banks];
+  logic v0_q, v1_q, v2_q, v3_q, v4_q;
+  logic [BankBits-1:0] b0_q, b1_q, b2_q, b3_q, b4_q;
   always_ff @(posedge clk_i) begin
-    d0_q <= r0;
-    d1_q <= r1;
-    d2_q <= r2;
-    d3_q <= r3;
-    d4_q <= r4;
+    v0_q <= r0 != '0;
+    v1_q <= r1 != '0;
+    v2_q <= r2 != '0;
+    v3_q <= r3 != '0;
+    v4_q <= r4 != '0;
+    b0_q <= BankBits'(raddr0_i >> AddrBits);
+    b1_q <= BankBits'(raddr1_i >> AddrBits);
+    b2_q <= BankBits'(raddr2_i >> AddrBits);
+    b3_q <= BankBits'(raddr3_i >> AddrBits);
+    b4_q <= BankBits'(raddr4_i >> AddrBits);
   end
+  assign rdata0_o = v0_q ? rdata[b0_q] : '0;
+  assign rdata1_o = v1_q ? rdata[b1_q] : '0;
+  assign rdata2_o = v2_q ? rdata[b2_q] : '0;
+  assign rdata3_o = v3_q ? rdata[b3_q] : '0;
+  assign rdata4_o = v4_q ? rdata[b4_q] : '0;
 
   for (genvar b = 0; b < int'(Banks); b++) begin : gen_bank
     logic                we, re;
     logic [AddrBits-1:0] waddr, raddr;
-    logic [8*N-1:0]      wdata;
-    always_comb begin
-      re    = r_any[b];
-      raddr = '0;
-      if (re) begin
-        if (r0[b]) raddr = raddr0_i[AddrBits-1:0];
-        else if (r1[b]) raddr = raddr1_i[AddrBits-1:0];
-        else if (r2[b]) raddr = raddr2_i[AddrBits-1:0];
-        else if (r3[b]) raddr = raddr3_i[AddrBits-1:0];
-        else raddr = raddr4_i[AddrBits-1:0];
-      end
-    end
+    logic [8*N-1:0]      wdata, data;
+    assign re    = r_any[b];
+    assign raddr = r0[b] ? raddr0_i[AddrBits-1:0] : r1[b] ? raddr1_i[AddrBits-1:0] : r2[b] ? raddr2_i[AddrBits-1:0] :
+                   r3[b] ? raddr3_i[AddrBits-1:0] : raddr4_i[AddrBits-1:0];
     always_comb begin
       we    = scrub_i || w_any[b];
       waddr = scrub_q;
@@ -117,31 +119,9 @@ module oct_buffer #(
       end
     end
     oct_sram_1r1w #(.Width(8 * N), .Depth(BankDepth)) u_bank (
-      .clk_i, .we_i(we), .waddr_i(waddr), .wdata_i(wdata), .re_i(re), .raddr_i(raddr), .rdata_o(rdata[b])
+      .clk_i, .we_i(we), .waddr_i(waddr), .wdata_i(wdata), .re_i(re), .raddr_i(raddr), .rdata_o(data)
     );
-  end
-
-  always_comb begin
-    rdata0_o = '0;
-    rdata1_o = '0;
-    rdata2_o = '0;
-    rdata3_o = '0;
-    rdata4_o = '0;
-    if (d0_q != '0) begin
-      for (int unsigned b = 0; b < Banks; b++) if (d0_q[b]) rdata0_o = rdata[b];
-    end
-    if (d1_q != '0) begin
-      for (int unsigned b = 0; b < Banks; b++) if (d1_q[b]) rdata1_o = rdata[b];
-    end
-    if (d2_q != '0) begin
-      for (int unsigned b = 0; b < Banks; b++) if (d2_q[b]) rdata2_o = rdata[b];
-    end
-    if (d3_q != '0) begin
-      for (int unsigned b = 0; b < Banks; b++) if (d3_q[b]) rdata3_o = rdata[b];
-    end
-    if (d4_q != '0) begin
-      for (int unsigned b = 0; b < Banks; b++) if (d4_q[b]) rdata4_o = rdata[b];
-    end
+    assign rdata[b] = data;
   end
 
   // Two streams of one kind never meet in a bank.
