@@ -14,7 +14,8 @@ int32_t Step(int32_t pointer, int32_t step, int32_t wrap) {
   return next & 0xffff;
 }
 
-// The rows that a window instruction reads, each once: pointer and whether it holds anything inside the image.
+// The rows that a window instruction reads, each once: pointer and whether it holds anything inside
+// the image.
 template <class T>
 void WindowReads(const T& op, std::vector<Span>& spans) {
   int x_min = op.in_w;
@@ -50,13 +51,15 @@ void WindowReads(const T& op, std::vector<Span>& spans) {
   }
   for (int block = 0; block < op.blocks; ++block) {
     for (const int32_t pointer : rows) {
-      spans.push_back({Wrap16(int64_t{op.in_addr} + int64_t{block} * op.in_blk_stride + pointer + x_min), x_max - x_min + 1});
+      spans.push_back(
+          {Wrap16(int64_t{op.in_addr} + int64_t{block} * op.in_blk_stride + pointer + x_min),
+           x_max - x_min + 1});
     }
   }
 }
 
-void StreamSpans(std::vector<Span>& spans, int rows, int columns, int blocks, int addr, int row0, int row_step, int wrap,
-                 int blk_stride, int x_step, int width) {
+void StreamSpans(std::vector<Span>& spans, int rows, int columns, int blocks, int addr, int row0,
+                 int row_step, int wrap, int blk_stride, int x_step, int width) {
   for (int block = 0; block < blocks; ++block) {
     int32_t pointer = row0;
     for (int y = 0; y < rows; ++y) {
@@ -64,7 +67,8 @@ void StreamSpans(std::vector<Span>& spans, int rows, int columns, int blocks, in
       if (x_step <= width) {
         spans.push_back({Wrap16(base), (columns - 1) * x_step + width});
       } else {
-        for (int x = 0; x < columns; ++x) spans.push_back({Wrap16(base + int64_t{x} * x_step), width});
+        for (int x = 0; x < columns; ++x)
+          spans.push_back({Wrap16(base + int64_t{x} * x_step), width});
       }
       pointer = Step(pointer, row_step, wrap);
     }
@@ -75,7 +79,8 @@ template <class T>
 void Memory(const T& op, Accesses& accesses, const ArchConfig& arch) {
   for (int plane = 0; plane < op.n2; ++plane) {
     for (int row = 0; row < op.n1; ++row) {
-      const int64_t begin = int64_t{op.offset} + int64_t{plane} * op.mem_stride2 + int64_t{row} * op.mem_stride1;
+      const int64_t begin =
+          int64_t{op.offset} + int64_t{plane} * op.mem_stride2 + int64_t{row} * op.mem_stride1;
       accesses.memory.push_back({op.region, begin, begin + int64_t{op.n0} * arch.n});
     }
   }
@@ -94,47 +99,53 @@ struct Collector {
   void operator()(const isa::Ldw&) const {}
   void operator()(const isa::Lda& op) const {
     Memory(op, accesses, arch);
-    StreamSpans(accesses.write, op.n1, op.n0, op.n2, op.buf_addr, op.buf_row0, op.buf_stride1, op.buf_wrap, op.buf_stride2, 1, 1);
+    StreamSpans(accesses.write, op.n1, op.n0, op.n2, op.buf_addr, op.buf_row0, op.buf_stride1,
+                op.buf_wrap, op.buf_stride2, 1, 1);
   }
   void operator()(const isa::Sta& op) const {
     Memory(op, accesses, arch);
     accesses.memory_write = true;
-    StreamSpans(accesses.read_a, op.n1, op.n0, op.n2, op.buf_addr, op.buf_row0, op.buf_stride1, op.buf_wrap, op.buf_stride2, 1, 1);
+    StreamSpans(accesses.read_a, op.n1, op.n0, op.n2, op.buf_addr, op.buf_row0, op.buf_stride1,
+                op.buf_wrap, op.buf_stride2, 1, 1);
   }
   void operator()(const isa::Mma& op) const {
     WindowReads(op, accesses.read_a);
     if (!op.emit) return;
     const int width = op.raw ? 4 : 1;
-    StreamSpans(accesses.write, op.mh, op.mw, 1, op.out_addr, op.out_row0, op.out_row_step, op.out_wrap, 0, width, width);
+    StreamSpans(accesses.write, op.mh, op.mw, 1, op.out_addr, op.out_row0, op.out_row_step,
+                op.out_wrap, 0, width, width);
     accesses.parameters.push_back({isa::LdpTarget::kExeSet, op.pset, 1});
     if (op.table) accesses.parameters.push_back({isa::LdpTarget::kExeTable, op.table_slot, 1});
     if (op.residual) {
       accesses.parameters.push_back({isa::LdpTarget::kExeConst, op.const_slot, 1});
-      StreamSpans(accesses.read_b, op.mh, op.mw, 1, op.res_addr, op.res_row0, op.res_row_step, op.res_wrap, 0, 1, 1);
+      StreamSpans(accesses.read_b, op.mh, op.mw, 1, op.res_addr, op.res_row0, op.res_row_step,
+                  op.res_wrap, 0, 1, 1);
     }
   }
   void operator()(const isa::Win& op) const {
     WindowReads(op, accesses.read_a);
-    StreamSpans(accesses.write, op.mh, op.mw, op.blocks, op.out_addr, op.out_row0, op.out_row_step, op.out_wrap,
-                op.out_blk_stride, 1, 1);
+    StreamSpans(accesses.write, op.mh, op.mw, op.blocks, op.out_addr, op.out_row0, op.out_row_step,
+                op.out_wrap, op.out_blk_stride, 1, 1);
     if (op.mode != isa::WinMode::kMax) {
-      accesses.parameters.push_back({isa::LdpTarget::kVecSet, op.pset, op.pset_shared ? 1 : op.blocks});
+      accesses.parameters.push_back(
+          {isa::LdpTarget::kVecSet, op.pset, op.pset_shared ? 1 : op.blocks});
     }
     if (op.mode == isa::WinMode::kDepthwise) {
-      accesses.parameters.push_back({isa::LdpTarget::kVecWeight, op.wrow, op.blocks * ((op.kh * op.kw + 3) / 4)});
+      accesses.parameters.push_back(
+          {isa::LdpTarget::kVecWeight, op.wrow, op.blocks * ((op.kh * op.kw + 3) / 4)});
     }
     if (op.table) accesses.parameters.push_back({isa::LdpTarget::kVecTable, op.table_slot, 1});
   }
   void operator()(const isa::Elt& op) const {
-    StreamSpans(accesses.read_a, op.mh, op.mw, op.blocks, op.a_addr, op.a_row0, op.a_row_step, op.a_wrap, op.a_blk_stride,
-                op.a_x_step, 1);
+    StreamSpans(accesses.read_a, op.mh, op.mw, op.blocks, op.a_addr, op.a_row0, op.a_row_step,
+                op.a_wrap, op.a_blk_stride, op.a_x_step, 1);
     if (op.mode != isa::EltMode::kCopy) {
-      StreamSpans(accesses.read_b, op.mh, op.mw, op.blocks, op.b_addr, op.b_row0, op.b_row_step, op.b_wrap, op.b_blk_stride,
-                  op.b_x_step, 1);
+      StreamSpans(accesses.read_b, op.mh, op.mw, op.blocks, op.b_addr, op.b_row0, op.b_row_step,
+                  op.b_wrap, op.b_blk_stride, op.b_x_step, 1);
       accesses.parameters.push_back({isa::LdpTarget::kVecConst, op.const_slot, 1});
     }
-    StreamSpans(accesses.write, op.mh, op.mw, op.blocks, op.out_addr, op.out_row0, op.out_row_step, op.out_wrap,
-                op.out_blk_stride, op.out_x_step, 1);
+    StreamSpans(accesses.write, op.mh, op.mw, op.blocks, op.out_addr, op.out_row0, op.out_row_step,
+                op.out_wrap, op.out_blk_stride, op.out_x_step, 1);
     if (op.table) accesses.parameters.push_back({isa::LdpTarget::kVecTable, op.table_slot, 1});
   }
   void operator()(const isa::Pack& op) const {
@@ -143,14 +154,16 @@ struct Collector {
     const int last = std::clamp(op.iy0 + (op.mh - 1) * op.stride_y + op.kh - 1, 0, op.in_h - 1);
     for (int plane = 0; plane < op.planes; ++plane) {
       const int64_t byte = int64_t{arch.n} * (op.in_addr + int64_t{plane} * op.in_blk_stride) +
-                           ((op.in_off + plane * op.in_off_step) % arch.n) + int64_t{first} * op.in_pitch;
+                           ((op.in_off + plane * op.in_off_step) % arch.n) +
+                           int64_t{first} * op.in_pitch;
       const int64_t end = byte + int64_t{last - first} * op.in_pitch + op.in_w;
       accesses.read_a.push_back(
-          {static_cast<int32_t>(byte / arch.n), static_cast<int32_t>((end + arch.n - 1) / arch.n - byte / arch.n)});
+          {static_cast<int32_t>(byte / arch.n),
+           static_cast<int32_t>((end + arch.n - 1) / arch.n - byte / arch.n)});
     }
     const int lanes = op.kh * op.kw * op.planes;
-    StreamSpans(accesses.write, op.mh, op.mw, (lanes + arch.n - 1) / arch.n, op.out_addr, op.out_row0, op.out_row_step,
-                op.out_wrap, op.out_blk_stride, 1, 1);
+    StreamSpans(accesses.write, op.mh, op.mw, (lanes + arch.n - 1) / arch.n, op.out_addr,
+                op.out_row0, op.out_row_step, op.out_wrap, op.out_blk_stride, 1, 1);
   }
 };
 
@@ -189,8 +202,8 @@ void SetClaims(isa::Operation& op, const Accesses& accesses, const ArchConfig& a
           Claim(accesses.write, arch, i.buf_bank, i.buf_banks);
         } else if constexpr (std::is_same_v<T, isa::Sta>) {
           Claim(accesses.read_a, arch, i.buf_bank, i.buf_banks);
-        } else if constexpr (std::is_same_v<T, isa::Mma> || std::is_same_v<T, isa::Win> || std::is_same_v<T, isa::Elt> ||
-                             std::is_same_v<T, isa::Pack>) {
+        } else if constexpr (std::is_same_v<T, isa::Mma> || std::is_same_v<T, isa::Win> ||
+                             std::is_same_v<T, isa::Elt> || std::is_same_v<T, isa::Pack>) {
           Claim(accesses.read_a, arch, i.in_bank, i.in_banks);
           Claim(accesses.write, arch, i.out_bank, i.out_banks);
           if constexpr (std::is_same_v<T, isa::Mma> || std::is_same_v<T, isa::Elt>) {

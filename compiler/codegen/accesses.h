@@ -1,4 +1,5 @@
-// What an instruction touches: the basis of bank claims, of the synchronization and of the schedule.
+// What an instruction touches: the basis of bank claims, of the synchronization and of the
+// schedule.
 #pragma once
 
 #include <cstdint>

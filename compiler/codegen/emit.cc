@@ -12,8 +12,8 @@ void Lowering::Emit(isa::Operation op, std::optional<Observation> observation) {
   emitted_.push_back({std::move(op), std::move(observation)});
 }
 
-Observation Lowering::Observe(ir::TensorId tensor, int64_t block, int64_t blocks, int64_t y0, int64_t x0, int64_t rows,
-                              int64_t columns, bool raw) const {
+Observation Lowering::Observe(ir::TensorId tensor, int64_t block, int64_t blocks, int64_t y0,
+                              int64_t x0, int64_t rows, int64_t columns, bool raw) const {
   const Form& form = FormAt(tensor);
   Observation o;
   o.step = group_step_;
@@ -57,14 +57,15 @@ void Lowering::ReleaseTiles() {
 void Lowering::Load(const Place& place, const Form& form, const Box& box, int32_t address) {
   const int64_t vector_bytes = n_;
   const int64_t per_pixel = place.vectors_per_pixel;
-  const int64_t row = form.w * per_pixel;       // vectors of a row in memory
-  const int64_t plane = form.h * row;           // vectors of a channel block in memory
+  const int64_t row = form.w * per_pixel;  // vectors of a row in memory
+  const int64_t plane = form.h * row;      // vectors of a channel block in memory
   const int64_t columns = (box.x1 - box.x0) * per_pixel;
   const int64_t rows = box.y1 - box.y0;
   const int64_t blocks = box.b1 - box.b0;
   isa::Lda lda;
   lda.region = place.region;
-  lda.offset = static_cast<uint32_t>(place.offset + (box.b0 * plane + box.y0 * row + box.x0 * per_pixel) * vector_bytes);
+  lda.offset = static_cast<uint32_t>(
+      place.offset + (box.b0 * plane + box.y0 * row + box.x0 * per_pixel) * vector_bytes);
   lda.buf_addr = address;
   if (columns == row && rows == form.h && blocks * plane <= 65535) {
     lda.n0 = static_cast<int32_t>(blocks * plane);
@@ -127,7 +128,8 @@ bool Lowering::ShareBanks(ir::TensorId a, ir::TensorId b) const {
   if (!first.buffer || !second.buffer) return false;
   const auto banks = [&](ir::TensorId id, const Place& place) {
     const int64_t begin = BufferAddress(place);
-    return std::pair(begin / arch_.bank_depth, (begin + FormAt(id).vectors(n_) - 1) / arch_.bank_depth);
+    return std::pair(begin / arch_.bank_depth,
+                     (begin + FormAt(id).vectors(n_) - 1) / arch_.bank_depth);
   };
   const auto [first_begin, first_last] = banks(a, first);
   const auto [second_begin, second_last] = banks(b, second);
@@ -158,7 +160,8 @@ void Lowering::Store(ir::TensorId id, const Box& box, const View& view) {
   const int64_t blocks = box.b1 - box.b0;
   isa::Sta sta;
   sta.region = place.region;
-  sta.offset = static_cast<uint32_t>(place.offset + (box.b0 * plane + box.y0 * row + box.x0 * per_pixel) * n_);
+  sta.offset = static_cast<uint32_t>(place.offset +
+                                     (box.b0 * plane + box.y0 * row + box.x0 * per_pixel) * n_);
   sta.buf_addr = view.at(box.b0, box.y0, box.x0, per_pixel);
   if (columns == row && rows * row <= 65535) {
     sta.n0 = static_cast<int32_t>(rows * row);
@@ -199,12 +202,20 @@ int Lowering::LoadParameters(isa::LdpTarget target, int64_t offset, int count) {
   int entries = 0;
   switch (target) {
     case isa::LdpTarget::kExeSet:
-    case isa::LdpTarget::kVecSet: entries = arch_.psets; break;
-    case isa::LdpTarget::kVecWeight: entries = arch_.wrows; break;
+    case isa::LdpTarget::kVecSet:
+      entries = arch_.psets;
+      break;
+    case isa::LdpTarget::kVecWeight:
+      entries = arch_.wrows;
+      break;
     case isa::LdpTarget::kExeConst:
-    case isa::LdpTarget::kVecConst: entries = isa::kConstSlots; break;
+    case isa::LdpTarget::kVecConst:
+      entries = isa::kConstSlots;
+      break;
     case isa::LdpTarget::kExeTable:
-    case isa::LdpTarget::kVecTable: entries = isa::kTableSlots; break;
+    case isa::LdpTarget::kVecTable:
+      entries = isa::kTableSlots;
+      break;
   }
   int& next = next_entry_[static_cast<size_t>(target)];
   if (next + count > entries) next = 0;

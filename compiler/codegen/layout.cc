@@ -20,9 +20,11 @@ std::optional<Buffer> BankAllocator::Allocate(int banks) {
   const int total = static_cast<int>(used_.size());
   const auto fits = [&](int start) {
     if (start + banks > total) return false;
-    return std::none_of(used_.begin() + start, used_.begin() + start + banks, [](bool used) { return used; });
+    return std::none_of(used_.begin() + start, used_.begin() + start + banks,
+                        [](bool used) { return used; });
   };
-  // The run whose banks have been free for the longest time: what used them last is least likely to be in the way.
+  // The run whose banks have been free for the longest time: what used them last is least likely to
+  // be in the way.
   std::optional<int> best;
   int64_t best_freed = 0;
   for (int i = 0; i < total; ++i) {
@@ -44,7 +46,9 @@ void BankAllocator::Free(const Buffer& buffer) {
   std::fill(freed_.begin() + buffer.bank, freed_.begin() + buffer.bank + buffer.banks, step_);
 }
 
-int BankAllocator::free_banks() const { return static_cast<int>(std::count(used_.begin(), used_.end(), false)); }
+int BankAllocator::free_banks() const {
+  return static_cast<int>(std::count(used_.begin(), used_.end(), false));
+}
 
 int BankAllocator::longest_run() const {
   int best = 0;

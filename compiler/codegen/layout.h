@@ -8,13 +8,15 @@
 
 namespace octile::codegen {
 
-// A tensor seen as one image of c channels. The channel-blocked layout is [ceil(c/N)][h][w][N] codes; lanes beyond c hold
-// anything. Rank 4 [1,C,H,W] is (C,H,W); a matrix [R,K] is K channels of one row of R pixels, channels last.
+// A tensor seen as one image of c channels. The channel-blocked layout is [ceil(c/N)][h][w][N]
+// codes; lanes beyond c hold anything. Rank 4 [1,C,H,W] is (C,H,W); a matrix [R,K] is K channels of
+// one row of R pixels, channels last.
 struct Form {
   int64_t c = 1;
   int64_t h = 1;
   int64_t w = 1;
-  bool channels_last = false;  // row-major order of the tensor is (w, c), with h = 1; otherwise (c, h, w)
+  bool channels_last =
+      false;  // row-major order of the tensor is (w, c), with h = 1; otherwise (c, h, w)
 
   int64_t blocks(int n) const { return (c + n - 1) / n; }
   int64_t pixels() const { return h * w; }
@@ -22,7 +24,8 @@ struct Form {
   bool operator==(const Form&) const = default;
 };
 
-// The form of a shape by itself; nullopt if it has none (batches above 1 with images, rank above 4 ...).
+// The form of a shape by itself; nullopt if it has none (batches above 1 with images, rank above 4
+// ...).
 std::optional<Form> FormOf(const Shape& shape);
 
 // A run of banks of the activation buffer that holds a tensor or a part of one.
@@ -31,11 +34,13 @@ struct Buffer {
   int banks = 0;
 };
 
-// Allocation of whole banks, those that have been free the longest first, so that successive steps use different banks and
-// can overlap. Two buffers never share a bank: streams of different instructions then never conflict by accident.
+// Allocation of whole banks, those that have been free the longest first, so that successive steps
+// use different banks and can overlap. Two buffers never share a bank: streams of different
+// instructions then never conflict by accident.
 class BankAllocator {
  public:
-  explicit BankAllocator(int banks) : used_(static_cast<size_t>(banks), false), freed_(static_cast<size_t>(banks), 0) {}
+  explicit BankAllocator(int banks)
+      : used_(static_cast<size_t>(banks), false), freed_(static_cast<size_t>(banks), 0) {}
 
   // Begins the next step: banks freed from now on count as used later than those freed before.
   void NextStep() { ++step_; }

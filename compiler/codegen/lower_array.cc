@@ -1,8 +1,8 @@
 // Convolutions, matrix products and channel permutations on the array.
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <limits>
-
-#include <fmt/format.h>
 
 #include "lowering.h"
 #include "octile/numerics/constants.h"
@@ -13,10 +13,11 @@ namespace {
 int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // Inside rows (or columns) of the input that output rows y0..y1-1 read.
-std::pair<int64_t, int64_t> InputRange(int64_t y0, int64_t y1, int64_t stride, int64_t dilation, int64_t kernel, int64_t pad,
-                                       int64_t size) {
+std::pair<int64_t, int64_t> InputRange(int64_t y0, int64_t y1, int64_t stride, int64_t dilation,
+                                       int64_t kernel, int64_t pad, int64_t size) {
   const int64_t begin = std::clamp<int64_t>(y0 * stride - pad, 0, size - 1);
-  const int64_t end = std::clamp<int64_t>((y1 - 1) * stride - pad + (kernel - 1) * dilation + 1, begin + 1, size);
+  const int64_t end =
+      std::clamp<int64_t>((y1 - 1) * stride - pad + (kernel - 1) * dilation + 1, begin + 1, size);
   return {begin, end};
 }
 
@@ -63,22 +64,26 @@ Status Lowering::LowerArrayJob(const ArrayJob& job) {
     in_blocks = std::max(in_blocks, FormAt(source).blocks(n_));
   }
   const bool out_memory = !out_place.buffer.has_value();
-  const bool res_copied = job.residual >= 0 && std::any_of(job.sources.begin(), job.sources.end(), [&](ir::TensorId source) {
-                            return ShareBanks(source, job.residual);
-                          });
+  const bool res_copied =
+      job.residual >= 0 &&
+      std::any_of(job.sources.begin(), job.sources.end(),
+                  [&](ir::TensorId source) { return ShareBanks(source, job.residual); });
   const bool res_memory = job.residual >= 0 && (!At(job.residual).buffer || res_copied);
 
   const auto in_box = [&](int64_t y0, int64_t y1, int64_t x0, int64_t x1, int64_t b0, int64_t b1) {
     Box box;
-    std::tie(box.y0, box.y1) = InputRange(y0, y1, job.stride_y, job.dil_y, job.kh, job.pad_top, job.in.h);
-    std::tie(box.x0, box.x1) = InputRange(x0, x1, job.stride_x, job.dil_x, job.kw, job.pad_left, job.in.w);
+    std::tie(box.y0, box.y1) =
+        InputRange(y0, y1, job.stride_y, job.dil_y, job.kh, job.pad_top, job.in.h);
+    std::tie(box.x0, box.x1) =
+        InputRange(x0, x1, job.stride_x, job.dil_x, job.kw, job.pad_left, job.in.w);
     box.b0 = b0;
     box.b1 = b1;
     return box;
   };
   const auto worst_input = [&](int64_t rows, int64_t columns, int64_t blocks) {
     const int64_t h = std::min(job.in.h, (rows - 1) * job.stride_y + (job.kh - 1) * job.dil_y + 1);
-    const int64_t w = std::min(job.in.w, (columns - 1) * job.stride_x + (job.kw - 1) * job.dil_x + 1);
+    const int64_t w =
+        std::min(job.in.w, (columns - 1) * job.stride_x + (job.kw - 1) * job.dil_x + 1);
     return h * w * blocks;
   };
 
@@ -91,53 +96,67 @@ Status Lowering::LowerArrayJob(const ArrayJob& job) {
   double best_cost = std::numeric_limits<double>::infinity();
   // Free banks need not be contiguous: after a failure the search repeats with fewer of them.
   for (int free = banks_.free_banks(); free >= 1 && best.rows == 0; free = free * 3 / 4)
-  for (int copies = 2; copies >= 1 && best.rows == 0; --copies) {
-    std::vector<int64_t> k_choices;
-    for (int64_t k = std::min<int64_t>(in_blocks, 4095); k >= 1; k = k == 1 ? 0 : CeilDiv(k, 2)) k_choices.push_back(k);
-    for (const int64_t k : k_choices) {
-      if (best.rows != 0) break;  // splitting K costs reloads: only if nothing else fits
-      for (int64_t ob = out_blocks; ob >= 1; ob = ob == 1 ? 0 : CeilDiv(ob, 2)) {
-        for (const int64_t columns : PartSizes(job.out.w, std::min<int64_t>(arch_.acc_depth, 4095))) {
-          for (const int64_t rows : PartSizes(job.out.h, std::max<int64_t>(1, std::min<int64_t>(arch_.acc_depth / columns, 4095)))) {
-            if (rows * columns > arch_.acc_depth) continue;
-            const int in_banks = in_memory ? Banks(worst_input(rows, columns, k)) : 0;
-            const int out_banks = out_memory ? Banks(rows * columns * ob * per_pixel) : 0;
-            const int res_banks = res_memory ? Banks(rows * columns * ob) : 0;
-            if ((in_banks + out_banks + res_banks) * copies > free) continue;
-            const int64_t m = rows * columns;
-            const int64_t tiles = CeilDiv(job.out.h, rows) * CeilDiv(job.out.w, columns);
-            const double array = static_cast<double>(tiles * std::max(m, min_slot));
-            // Beats of the operands that pass through memory, against the array's work for them.
-            const double k_tiles = static_cast<double>(job.kh * job.kw * in_blocks * out_blocks) * static_cast<double>(job.sources.size());
-            double beats = 0;
-            if (in_memory) beats += static_cast<double>(tiles * worst_input(rows, columns, in_blocks) * (whole_k && k >= in_blocks ? 1 : out_blocks));
-            if (res_memory) beats += static_cast<double>(tiles * m * out_blocks);
-            beats += static_cast<double>(tiles) * k_tiles * n_;
-            double cost = std::max(array * k_tiles, beats) + static_cast<double>(tiles) * 60.0 + (copies == 1 ? beats : 0.0);
-            // Of nearly equal choices the one that leaves banks to the steps before and behind, so that they overlap.
-            cost *= 1.0 + 0.002 * (in_banks + out_banks + res_banks) * copies / arch_.banks;
-            if (cost < best_cost) {
-              best_cost = cost;
-              best = {rows, columns, ob, k, copies};
+    for (int copies = 2; copies >= 1 && best.rows == 0; --copies) {
+      std::vector<int64_t> k_choices;
+      for (int64_t k = std::min<int64_t>(in_blocks, 4095); k >= 1; k = k == 1 ? 0 : CeilDiv(k, 2))
+        k_choices.push_back(k);
+      for (const int64_t k : k_choices) {
+        if (best.rows != 0) break;  // splitting K costs reloads: only if nothing else fits
+        for (int64_t ob = out_blocks; ob >= 1; ob = ob == 1 ? 0 : CeilDiv(ob, 2)) {
+          for (const int64_t columns :
+               PartSizes(job.out.w, std::min<int64_t>(arch_.acc_depth, 4095))) {
+            for (const int64_t rows : PartSizes(
+                     job.out.h,
+                     std::max<int64_t>(1, std::min<int64_t>(arch_.acc_depth / columns, 4095)))) {
+              if (rows * columns > arch_.acc_depth) continue;
+              const int in_banks = in_memory ? Banks(worst_input(rows, columns, k)) : 0;
+              const int out_banks = out_memory ? Banks(rows * columns * ob * per_pixel) : 0;
+              const int res_banks = res_memory ? Banks(rows * columns * ob) : 0;
+              if ((in_banks + out_banks + res_banks) * copies > free) continue;
+              const int64_t m = rows * columns;
+              const int64_t tiles = CeilDiv(job.out.h, rows) * CeilDiv(job.out.w, columns);
+              const double array = static_cast<double>(tiles * std::max(m, min_slot));
+              // Beats of the operands that pass through memory, against the array's work for them.
+              const double k_tiles = static_cast<double>(job.kh * job.kw * in_blocks * out_blocks) *
+                                     static_cast<double>(job.sources.size());
+              double beats = 0;
+              if (in_memory)
+                beats += static_cast<double>(tiles * worst_input(rows, columns, in_blocks) *
+                                             (whole_k && k >= in_blocks ? 1 : out_blocks));
+              if (res_memory) beats += static_cast<double>(tiles * m * out_blocks);
+              beats += static_cast<double>(tiles) * k_tiles * n_;
+              double cost = std::max(array * k_tiles, beats) + static_cast<double>(tiles) * 60.0 +
+                            (copies == 1 ? beats : 0.0);
+              // Of nearly equal choices the one that leaves banks to the steps before and behind,
+              // so that they overlap.
+              cost *= 1.0 + 0.002 * (in_banks + out_banks + res_banks) * copies / arch_.banks;
+              if (cost < best_cost) {
+                best_cost = cost;
+                best = {rows, columns, ob, k, copies};
+              }
             }
           }
         }
       }
+      if (best.rows == 0) continue;
+      const int in_banks =
+          in_memory ? Banks(worst_input(best.rows, best.columns, best.k_blocks)) : 0;
+      const int out_banks =
+          out_memory ? Banks(best.rows * best.columns * best.out_blocks * per_pixel) : 0;
+      const int res_banks = res_memory ? Banks(best.rows * best.columns * best.out_blocks) : 0;
+      if (!ReserveTiles({{&in_tiles, in_banks}, {&out_tiles, out_banks}, {&res_tiles, res_banks}},
+                        copies)) {
+        best.rows = 0;  // the free banks are not contiguous enough
+        best_cost = std::numeric_limits<double>::infinity();
+      }
     }
-    if (best.rows == 0) continue;
-    const int in_banks = in_memory ? Banks(worst_input(best.rows, best.columns, best.k_blocks)) : 0;
-    const int out_banks = out_memory ? Banks(best.rows * best.columns * best.out_blocks * per_pixel) : 0;
-    const int res_banks = res_memory ? Banks(best.rows * best.columns * best.out_blocks) : 0;
-    if (!ReserveTiles({{&in_tiles, in_banks}, {&out_tiles, out_banks}, {&res_tiles, res_banks}}, copies)) {
-      best.rows = 0;  // the free banks are not contiguous enough
-      best_cost = std::numeric_limits<double>::infinity();
-    }
-  }
   if (best.rows == 0) {
-    return Fail(ErrorCode::kProgram,
-                fmt::format("step '{}' does not fit: {} free banks of {} vectors cannot hold one output position with a {}x{} window; "
-                            "use a configuration with a larger activation buffer",
-                            Info(job.output).name, banks_.free_banks(), arch_.bank_depth, job.kh, job.kw));
+    return Fail(
+        ErrorCode::kProgram,
+        fmt::format("step '{}' does not fit: {} free banks of {} vectors cannot hold one output "
+                    "position with a {}x{} window; "
+                    "use a configuration with a larger activation buffer",
+                    Info(job.output).name, banks_.free_banks(), arch_.bank_depth, job.kh, job.kw));
   }
 
   // Weights in the order of use: output block, part, tile.
@@ -164,7 +183,10 @@ Status Lowering::LowerArrayJob(const ArrayJob& job) {
       request.kw = job.kw;
       request.pass = part.pass;
       AppendTiles(
-          request, [&](int64_t oc, int64_t ic, int64_t ky, int64_t kx) { return job.weight(part.source, oc, ic, ky, kx); },
+          request,
+          [&](int64_t oc, int64_t ic, int64_t ky, int64_t kx) {
+            return job.weight(part.source, oc, ic, ky, kx);
+          },
           job.coding, n_, bytes);
       part_tiles.push_back(job.kh * job.kw * request.in_blocks);
     }
@@ -178,7 +200,9 @@ Status Lowering::LowerArrayJob(const ArrayJob& job) {
       for (int64_t c = ob * n_; c < (ob + 1) * n_; ++c) {
         const auto i = static_cast<size_t>(c);
         uint32_t word = 0;
-        if (c < job.out.c) word = field == 0 ? static_cast<uint32_t>(job.bias[i]) : (job.multipliers.empty() ? 0 : job.multipliers[i]);
+        if (c < job.out.c)
+          word = field == 0 ? static_cast<uint32_t>(job.bias[i])
+                            : (job.multipliers.empty() ? 0 : job.multipliers[i]);
         AppendWord(bytes, word);
       }
     }
@@ -211,18 +235,21 @@ Status Lowering::LowerArrayJob(const ArrayJob& job) {
   if (job.add != nullptr) {
     proto.residual = true;
     proto.res_is_a = job.residual_is_a;
-    proto.const_slot = LoadConstantSlot(isa::LdpTarget::kExeConst, {job.add->ra, job.add->rb, job.add->f});
+    proto.const_slot =
+        LoadConstantSlot(isa::LdpTarget::kExeConst, {job.add->ra, job.add->rb, job.add->f});
     proto.res_signed = Info(job.residual).dtype == DType::kS8;
     proto.out_signed = Info(job.output).dtype == DType::kS8;
     proto.lo = job.add->clamp.lo & 0xff;
     proto.hi = job.add->clamp.hi & 0xff;
   }
 
-  // Parameter sets of the whole step stay loaded if they fit in half of the memory; otherwise each tile loads them in turn.
+  // Parameter sets of the whole step stay loaded if they fit in half of the memory; otherwise each
+  // tile loads them in turn.
   const int64_t set_chunk = std::min<int64_t>(out_blocks, std::max(1, arch_.psets / 2));
   const bool sets_stay = set_chunk == out_blocks;
   int set_index = 0;
-  if (sets_stay) set_index = LoadParameters(isa::LdpTarget::kExeSet, set_offset, static_cast<int>(out_blocks));
+  if (sets_stay)
+    set_index = LoadParameters(isa::LdpTarget::kExeSet, set_offset, static_cast<int>(out_blocks));
 
   const int64_t load_tiles = std::max<int64_t>(1, arch_.ring_tiles / 4);
   for (int64_t y0 = 0; y0 < job.out.h; y0 += best.rows) {
@@ -232,7 +259,8 @@ Status Lowering::LowerArrayJob(const ArrayJob& job) {
       const bool load_once = whole_k && best.k_blocks >= in_blocks;
       View whole;
       if (load_once || !in_memory) {
-        whole = Fetch(job.sources[0], in_box(y0, y1, x0, x1, 0, FormAt(job.sources[0]).blocks(n_)), in_tiles);
+        whole = Fetch(job.sources[0], in_box(y0, y1, x0, x1, 0, FormAt(job.sources[0]).blocks(n_)),
+                      in_tiles);
       }
       size_t part_index = 0;
       int64_t weight_tile = 0;   // tiles of this spatial tile used so far
@@ -241,18 +269,22 @@ Status Lowering::LowerArrayJob(const ArrayJob& job) {
         const int64_t ob1 = std::min(out_blocks, ob0 + best.out_blocks);
         Box out_box{y0, y1, x0, x1, ob0, ob1};
         View residual;
-        if (job.residual >= 0) residual = res_copied ? FetchCopy(job.residual, out_box, res_tiles) : Fetch(job.residual, out_box, res_tiles);
+        if (job.residual >= 0)
+          residual = res_copied ? FetchCopy(job.residual, out_box, res_tiles)
+                                : Fetch(job.residual, out_box, res_tiles);
         const View out = OutputView(job.output, out_box, out_tiles);
         for (int64_t ob = ob0; ob < ob1; ++ob) {
           if (!sets_stay && (ob % set_chunk == 0)) {
-            set_index = LoadParameters(isa::LdpTarget::kExeSet, set_offset + ob * arch_.pset_bytes(),
-                                       static_cast<int>(std::min(set_chunk, out_blocks - ob)));
+            set_index =
+                LoadParameters(isa::LdpTarget::kExeSet, set_offset + ob * arch_.pset_bytes(),
+                               static_cast<int>(std::min(set_chunk, out_blocks - ob)));
           }
           const std::vector<KPart>& list = parts[static_cast<size_t>(ob)];
           for (size_t p = 0; p < list.size(); ++p, ++part_index) {
             const KPart& part = list[p];
             if (loaded_tiles <= weight_tile) {
-              // Request the weights of as many following parts as share their coding, up to a quarter of the ring.
+              // Request the weights of as many following parts as share their coding, up to a
+              // quarter of the ring.
               isa::Ldw ldw;
               ldw.region = kConstantRegion;
               ldw.offset = static_cast<uint32_t>(weight_offset + weight_tile * arch_.tile_bytes());
@@ -261,7 +293,8 @@ Status Lowering::LowerArrayJob(const ArrayJob& job) {
               ldw.zw = second ? kSecondPassZeroPoint : job.coding.zero_point;
               ldw.w_signed = second ? false : job.coding.is_signed;
               size_t ahead = part_index + 1;
-              while (!job.coding.two_passes && ahead < part_tiles.size() && ldw.tiles + part_tiles[ahead] <= load_tiles) {
+              while (!job.coding.two_passes && ahead < part_tiles.size() &&
+                     ldw.tiles + part_tiles[ahead] <= load_tiles) {
                 ldw.tiles += static_cast<int32_t>(part_tiles[ahead++]);
               }
               loaded_tiles = weight_tile + ldw.tiles;
@@ -398,10 +431,12 @@ Status Lowering::LowerConv(const passes::FusedStep& group, const ir::Conv& conv)
   const int64_t in_per_group = job.in.c / conv.group;
   const int64_t out_per_group = job.out.c / conv.group;
   const int64_t taps = job.kh * job.kw;
-  job.weight = [&conv, in_per_group, out_per_group, taps, kw = job.kw](size_t, int64_t oc, int64_t ic, int64_t ky, int64_t kx) {
+  job.weight = [&conv, in_per_group, out_per_group, taps, kw = job.kw](
+                   size_t, int64_t oc, int64_t ic, int64_t ky, int64_t kx) {
     const int64_t local = ic - oc / out_per_group * in_per_group;
     if (local < 0 || local >= in_per_group) return 0;  // a channel of another group
-    return conv.weights.at((oc * in_per_group + local) * taps + ky * kw + kx) - conv.weights.zero_points[static_cast<size_t>(oc)];
+    return conv.weights.at((oc * in_per_group + local) * taps + ky * kw + kx) -
+           conv.weights.zero_points[static_cast<size_t>(oc)];
   };
   job.in_blocks = [this, in_per_group, out_per_group, out_c = job.out.c](size_t, int64_t b) {
     const int64_t first = b * n_ / out_per_group * in_per_group;
@@ -436,58 +471,77 @@ Status Lowering::LowerGemm(const passes::FusedStep& group, const ir::Gemm& gemm)
   job.sources = {source};
   if (At(source).plain) OCTILE_RETURN_IF_ERROR(Ingest(source));
   const int64_t taps = job.kh * job.kw;
-  job.weight = [&gemm, columns, taps, kw = job.kw](size_t, int64_t oc, int64_t ic, int64_t ky, int64_t kx) {
-    return gemm.weights.at((ic * taps + ky * kw + kx) * columns + oc) - gemm.weights.zero_points[static_cast<size_t>(oc)];
+  job.weight = [&gemm, columns, taps, kw = job.kw](size_t, int64_t oc, int64_t ic, int64_t ky,
+                                                   int64_t kx) {
+    return gemm.weights.at((ic * taps + ky * kw + kx) * columns + oc) -
+           gemm.weights.zero_points[static_cast<size_t>(oc)];
   };
-  job.in_blocks = [blocks = job.in.blocks(n_)](size_t, int64_t) { return std::pair<int64_t, int64_t>(0, blocks); };
+  job.in_blocks = [blocks = job.in.blocks(n_)](size_t, int64_t) {
+    return std::pair<int64_t, int64_t>(0, blocks);
+  };
   FusePost(group, job);
   return LowerArrayJob(job);
 }
 
-// The first layer: a plain NCHW image with few channels. PACK gathers taps into the lanes, so that the array sees full blocks instead of
-// one mostly empty block for each tap: the taps of a window row, of the whole window, or of a stride by stride square (space to depth:
-// the array then convolves the smaller image of more channels with stride 1). More taps at once fill the blocks better and cost more
-// cycles of PACK.
+// The first layer: a plain NCHW image with few channels. PACK gathers taps into the lanes, so that
+// the array sees full blocks instead of one mostly empty block for each tap: the taps of a window
+// row, of the whole window, or of a stride by stride square (space to depth: the array then
+// convolves the smaller image of more channels with stride 1). More taps at once fill the blocks
+// better and cost more cycles of PACK.
 bool Lowering::TryPackedConv(const ArrayJob& job, Status& status) {
   const Place& in_place = At(job.sources[0]);
   const int64_t channels = job.in.c;
-  if (job.stride_x > 4 || job.in.w > 65535 || channels > 255 || job.dil_x != 1 || job.add != nullptr || job.raw) return false;
+  if (job.stride_x > 4 || job.in.w > 65535 || channels > 255 || job.dil_x != 1 ||
+      job.add != nullptr || job.raw)
+    return false;
   struct Choice {
     int64_t rows, columns;  // taps gathered by PACK
-    bool strided;           // packed rows are stride_y input rows apart (padding included), else packed row = input row
-    int64_t kh, kw;         // left to the array
+    bool strided;  // packed rows are stride_y input rows apart (padding included), else packed row
+                   // = input row
+    int64_t kh, kw;  // left to the array
     double cost = 0;
   };
   std::vector<Choice> choices = {{1, job.kw, false, job.kh, 1}};
   if (job.dil_y == 1) {
     choices.push_back({job.kh, job.kw, true, 1, 1});
     choices.push_back({job.stride_y, job.kw, true, CeilDiv(job.kh, job.stride_y), 1});
-    choices.push_back({job.stride_y, job.stride_x, true, CeilDiv(job.kh, job.stride_y), CeilDiv(job.kw, job.stride_x)});
+    choices.push_back({job.stride_y, job.stride_x, true, CeilDiv(job.kh, job.stride_y),
+                       CeilDiv(job.kw, job.stride_x)});
   }
   const auto pack_cycles = [&](int64_t lanes, int64_t rows, int64_t columns) {
     double cycles = 0;
     for (int64_t lane = 0; lane < lanes; lane += n_) {
-      cycles += static_cast<double>(std::max<int64_t>(std::min<int64_t>(n_, lanes - lane) * (job.stride_x + 1), n_));
+      cycles += static_cast<double>(
+          std::max<int64_t>(std::min<int64_t>(n_, lanes - lane) * (job.stride_x + 1), n_));
     }
     return cycles * static_cast<double>(rows * CeilDiv(columns, n_));
   };
   const auto array_cycles = [&](int64_t tiles) {
     return static_cast<double>(tiles * job.out.pixels() * job.out.blocks(n_));
   };
-  // Rows that a tile of the accumulators' size needs, its neighbours' included: PACK makes them again for each tile.
+  // Rows that a tile of the accumulators' size needs, its neighbours' included: PACK makes them
+  // again for each tile.
   const int64_t most_rows = std::clamp<int64_t>(arch_.acc_depth / job.out.w, 1, job.out.h);
   for (Choice& choice : choices) {
     const int64_t lanes = choice.rows * choice.columns * channels;
-    const int64_t tile_rows = choice.strided ? most_rows + choice.kh - 1 : (most_rows - 1) * job.stride_y + (job.kh - 1) * job.dil_y + 1;
-    const double pack = pack_cycles(lanes, CeilDiv(job.out.h, most_rows) * tile_rows, job.out.w + choice.kw - 1);
+    const int64_t tile_rows = choice.strided
+                                  ? most_rows + choice.kh - 1
+                                  : (most_rows - 1) * job.stride_y + (job.kh - 1) * job.dil_y + 1;
+    const double pack =
+        pack_cycles(lanes, CeilDiv(job.out.h, most_rows) * tile_rows, job.out.w + choice.kw - 1);
     // The two overlap; of equal choices the one that leaves the vector unit more time.
-    choice.cost = std::max(array_cycles(choice.kh * choice.kw * CeilDiv(lanes, n_)), pack) + pack / 16;
+    choice.cost =
+        std::max(array_cycles(choice.kh * choice.kw * CeilDiv(lanes, n_)), pack) + pack / 16;
   }
-  const double plain = std::max(array_cycles(job.kh * job.kw * CeilDiv(channels, n_)), pack_cycles(channels, job.in.h, job.in.w));
-  const Choice best = *std::min_element(choices.begin(), choices.end(), [](const Choice& a, const Choice& b) { return a.cost < b.cost; });
+  const double plain = std::max(array_cycles(job.kh * job.kw * CeilDiv(channels, n_)),
+                                pack_cycles(channels, job.in.h, job.in.w));
+  const Choice best =
+      *std::min_element(choices.begin(), choices.end(),
+                        [](const Choice& a, const Choice& b) { return a.cost < b.cost; });
   if (best.cost >= plain) return false;
 
-  // Geometry of the packed image: output columns (and what the array's kernel adds) by output rows or input rows.
+  // Geometry of the packed image: output columns (and what the array's kernel adds) by output rows
+  // or input rows.
   const int64_t lanes = best.rows * best.columns * channels;
   const int64_t packed_blocks = CeilDiv(lanes, n_);
   const int64_t packed_width = job.out.w + best.kw - 1;
@@ -503,11 +557,13 @@ bool Lowering::TryPackedConv(const ArrayJob& job, Status& status) {
     packed.pad_top = 0;
   }
   packed.in = {lanes, best.strided ? job.out.h + best.kh - 1 : job.in.h, packed_width, false};
-  packed.weight = [&job, best, channels](size_t s, int64_t oc, int64_t lane, int64_t ky, int64_t kx) {
+  packed.weight = [&job, best, channels](size_t s, int64_t oc, int64_t lane, int64_t ky,
+                                         int64_t kx) {
     const int64_t tap = lane / channels;
     const int64_t y = ky * best.rows + tap / best.columns;
     const int64_t x = kx * best.columns + tap % best.columns;
-    return y < job.kh && x < job.kw ? job.weight(s, oc, lane % channels, y, x) : 0;  // squares may reach beyond the window
+    return y < job.kh && x < job.kw ? job.weight(s, oc, lane % channels, y, x)
+                                    : 0;  // squares may reach beyond the window
   };
 
   // Tiles of whole output rows; the buffers hold the raw planes and the packed vectors.
@@ -519,7 +575,9 @@ bool Lowering::TryPackedConv(const ArrayJob& job, Status& status) {
     return std::min(job.in.h, (rows - 1) * job.stride_y + (job.kh - 1) * job.dil_y + 1);
   };
   const auto raw_vectors = [&](int64_t rows) { return CeilDiv(raw_rows(rows) * job.in.w, n_) + 2; };
-  const auto packed_rows = [&](int64_t rows) { return best.strided ? rows + best.kh - 1 : raw_rows(rows); };
+  const auto packed_rows = [&](int64_t rows) {
+    return best.strided ? rows + best.kh - 1 : raw_rows(rows);
+  };
   TileBuffers raw_tiles;
   TileBuffers packed_tiles;
   TileBuffers out_tiles;
@@ -527,13 +585,17 @@ bool Lowering::TryPackedConv(const ArrayJob& job, Status& status) {
   if (job.out.w <= arch_.acc_depth && out_blocks <= arch_.psets) {
     for (int copies = 2; copies >= 1 && tile_rows == 0; --copies) {
       // Keep a share of the free banks for the next step so that steps can overlap.
-      for (int64_t rows = std::min<int64_t>(job.out.h, arch_.acc_depth / job.out.w); rows >= 1; --rows) {
+      for (int64_t rows = std::min<int64_t>(job.out.h, arch_.acc_depth / job.out.w); rows >= 1;
+           --rows) {
         const int64_t even = CeilDiv(job.out.h, CeilDiv(job.out.h, rows));
         const int raw_banks = Banks(raw_vectors(even) * channels);
         const int packed_banks = Banks(packed_rows(even) * packed_width * packed_blocks);
         const int out_banks = out_memory ? Banks(even * job.out.w * out_blocks) : 0;
         if ((raw_banks + packed_banks + out_banks) * copies > banks_.free_banks()) continue;
-        if (!ReserveTiles({{&raw_tiles, raw_banks}, {&packed_tiles, packed_banks}, {&out_tiles, out_banks}}, copies)) continue;
+        if (!ReserveTiles(
+                {{&raw_tiles, raw_banks}, {&packed_tiles, packed_banks}, {&out_tiles, out_banks}},
+                copies))
+          continue;
         tile_rows = even;
         break;
       }
@@ -548,8 +610,12 @@ bool Lowering::TryPackedConv(const ArrayJob& job, Status& status) {
   std::vector<uint8_t> bytes;
   for (int64_t ob = 0; ob < out_blocks; ++ob) {
     for (int pass = 0; pass < (job.coding.two_passes ? 2 : 1); ++pass) {
-      AppendTiles({job.out.c, lanes, ob, 0, packed_blocks, packed.kh, packed.kw, pass},
-                  [&](int64_t oc, int64_t ic, int64_t ky, int64_t kx) { return packed.weight(0, oc, ic, ky, kx); }, job.coding, n_, bytes);
+      AppendTiles(
+          {job.out.c, lanes, ob, 0, packed_blocks, packed.kh, packed.kw, pass},
+          [&](int64_t oc, int64_t ic, int64_t ky, int64_t kx) {
+            return packed.weight(0, oc, ic, ky, kx);
+          },
+          job.coding, n_, bytes);
     }
   }
   const int64_t weight_offset = AddConstants(bytes);
@@ -558,18 +624,23 @@ bool Lowering::TryPackedConv(const ArrayJob& job, Status& status) {
     for (int field = 0; field < 2; ++field) {
       for (int64_t c = ob * n_; c < (ob + 1) * n_; ++c) {
         const auto i = static_cast<size_t>(c);
-        AppendWord(bytes, c >= job.out.c ? 0 : field == 0 ? static_cast<uint32_t>(job.bias[i]) : job.multipliers[i]);
+        AppendWord(bytes, c >= job.out.c ? 0
+                          : field == 0   ? static_cast<uint32_t>(job.bias[i])
+                                         : job.multipliers[i]);
       }
     }
   }
-  const int set_index = LoadParameters(isa::LdpTarget::kExeSet, AddConstants(bytes), static_cast<int>(out_blocks));
-  const int table_slot = job.table.has_value() ? LoadTable(isa::LdpTarget::kExeTable, *job.table) : 0;
+  const int set_index =
+      LoadParameters(isa::LdpTarget::kExeSet, AddConstants(bytes), static_cast<int>(out_blocks));
+  const int table_slot =
+      job.table.has_value() ? LoadTable(isa::LdpTarget::kExeTable, *job.table) : 0;
 
   const int64_t plane_bytes = job.in.h * job.in.w;
   const int64_t k_tiles = packed.kh * packed.kw * packed_blocks;
   for (int64_t y0 = 0; y0 < job.out.h; y0 += tile_rows) {
     const int64_t y1 = std::min(job.out.h, y0 + tile_rows);
-    const auto [ry0, ry1] = InputRange(y0, y1, job.stride_y, job.dil_y, job.kh, job.pad_top, job.in.h);
+    const auto [ry0, ry1] =
+        InputRange(y0, y1, job.stride_y, job.dil_y, job.kh, job.pad_top, job.in.h);
     // Raw planes: from the beat that holds the first byte to the one that holds the last.
     const Buffer raw = raw_tiles.buffers[raw_tiles.next++ % raw_tiles.buffers.size()];
     const int64_t raw_address = int64_t{raw.bank} * arch_.bank_depth;
@@ -611,14 +682,17 @@ bool Lowering::TryPackedConv(const ArrayJob& job, Status& status) {
     pack.zx = job.zx & 0xff;
     Emit(pack);
 
-    const View in{packed_address - row_begin * packed_width, packed_width, row_count * packed_width};
+    const View in{packed_address - row_begin * packed_width, packed_width,
+                  row_count * packed_width};
     const Box out_box{y0, y1, 0, job.out.w, 0, out_blocks};
     const View out = OutputView(job.output, out_box, out_tiles);
     for (int64_t ob = 0; ob < out_blocks; ++ob) {
       for (int pass = 0; pass < (job.coding.two_passes ? 2 : 1); ++pass) {
         isa::Ldw ldw;
         ldw.region = kConstantRegion;
-        ldw.offset = static_cast<uint32_t>(weight_offset + (ob * (job.coding.two_passes ? 2 : 1) + pass) * k_tiles * arch_.tile_bytes());
+        ldw.offset =
+            static_cast<uint32_t>(weight_offset + (ob * (job.coding.two_passes ? 2 : 1) + pass) *
+                                                      k_tiles * arch_.tile_bytes());
         ldw.tiles = static_cast<int32_t>(k_tiles);
         ldw.zw = pass == 1 ? kSecondPassZeroPoint : job.coding.zero_point;
         ldw.w_signed = pass == 1 ? false : job.coding.is_signed;

@@ -1,18 +1,21 @@
-// Data movement: concatenation, slices, padding, nearest-neighbour resizing, and the change of channel positions.
-#include <algorithm>
-
+// Data movement: concatenation, slices, padding, nearest-neighbour resizing, and the change of
+// channel positions.
 #include <fmt/format.h>
+
+#include <algorithm>
 
 #include "lowering.h"
 
 namespace octile::codegen {
 
-Status Lowering::LowerCopies(const std::vector<CopyJob>& jobs, ir::TensorId output, std::optional<int> fill, const ir::Table* table) {
+Status Lowering::LowerCopies(const std::vector<CopyJob>& jobs, ir::TensorId output,
+                             std::optional<int> fill, const ir::Table* table) {
   PlaceOutput(output);
   const Place& out_place = At(output);
   const bool out_memory = !out_place.buffer;
   const Form out = FormAt(output);
-  // A tile is a rectangle of one channel block; an operand in memory passes through a tile buffer. Two of each buffer if they fit.
+  // A tile is a rectangle of one channel block; an operand in memory passes through a tile buffer.
+  // Two of each buffer if they fit.
   TileBuffers in_tiles, out_tiles, fill_tiles;
   const auto reserve = [&](int64_t rows, int64_t columns, int copies) {
     int in_banks = 0;
@@ -23,20 +26,27 @@ Status Lowering::LowerCopies(const std::vector<CopyJob>& jobs, ir::TensorId outp
       const int64_t in_columns = std::min(from.w, ((columns - 1) / job.to_dx + 1) * job.from_dx);
       in_banks = std::max(in_banks, Banks(in_rows * in_columns));
     }
-    return ReserveTiles({{&in_tiles, in_banks}, {&out_tiles, out_memory ? Banks(rows * columns) : 0}, {&fill_tiles, fill ? 1 : 0}}, copies);
+    return ReserveTiles({{&in_tiles, in_banks},
+                         {&out_tiles, out_memory ? Banks(rows * columns) : 0},
+                         {&fill_tiles, fill ? 1 : 0}},
+                        copies);
   };
   int64_t rows = 0, columns = 0;
   for (int copies = 2; copies >= 1 && rows == 0; --copies) {
-    for (int64_t c = std::min<int64_t>(out.w, 4095); c >= 1 && rows == 0; c = c == 1 ? 0 : (c + 1) / 2) {
+    for (int64_t c = std::min<int64_t>(out.w, 4095); c >= 1 && rows == 0;
+         c = c == 1 ? 0 : (c + 1) / 2) {
       const int64_t most = std::max<int64_t>(1, 2 * arch_.bank_depth / c);
-      for (int64_t r = std::min({out.h, most, int64_t{4095}}); r >= 1 && rows == 0; r = r == 1 ? 0 : (r + 1) / 2) {
+      for (int64_t r = std::min({out.h, most, int64_t{4095}}); r >= 1 && rows == 0;
+           r = r == 1 ? 0 : (r + 1) / 2) {
         if (reserve(r, c, copies)) rows = r, columns = c;
       }
     }
   }
   if (rows == 0) {
-    return Fail(ErrorCode::kProgram, fmt::format("tensor '{}' finds no free bank to be copied through; use a configuration with a larger activation buffer",
-                                                 Info(output).name));
+    return Fail(ErrorCode::kProgram,
+                fmt::format("tensor '{}' finds no free bank to be copied through; use a "
+                            "configuration with a larger activation buffer",
+                            Info(output).name));
   }
   isa::Elt proto;
   if (table != nullptr) {
@@ -49,13 +59,16 @@ Status Lowering::LowerCopies(const std::vector<CopyJob>& jobs, ir::TensorId outp
   if (fill) {
     Place constant;
     constant.region = kConstantRegion;
-    constant.offset = AddConstants(std::vector<uint8_t>(static_cast<size_t>(n_), static_cast<uint8_t>(*fill)));
+    constant.offset =
+        AddConstants(std::vector<uint8_t>(static_cast<size_t>(n_), static_cast<uint8_t>(*fill)));
     const int32_t address = fill_tiles.buffers[0].bank * arch_.bank_depth;
     Load(constant, {n_, 1, 1, false}, {0, 1, 0, 1, 0, 1}, address);
     fill_view = {address, 0, 0};
   }
   for (int64_t block = 0; block < out.blocks(n_); ++block) {
-    const bool touched = std::any_of(jobs.begin(), jobs.end(), [&](const CopyJob& job) { return block >= job.to_b && block < job.to_b + job.blocks; });
+    const bool touched = std::any_of(jobs.begin(), jobs.end(), [&](const CopyJob& job) {
+      return block >= job.to_b && block < job.to_b + job.blocks;
+    });
     if (!touched && !fill) continue;  // a part that is in its place
     for (int64_t y0 = 0; y0 < out.h; y0 += rows) {
       const int64_t y1 = std::min(out.h, y0 + rows);
@@ -63,7 +76,8 @@ Status Lowering::LowerCopies(const std::vector<CopyJob>& jobs, ir::TensorId outp
         const int64_t x1 = std::min(out.w, x0 + columns);
         const Box box{y0, y1, x0, x1, block, block + 1};
         const View to = OutputView(output, box, out_tiles);
-        const auto copy = [&](isa::Elt elt, int64_t y, int64_t x, int64_t dy, int64_t dx, bool observe) {
+        const auto copy = [&](isa::Elt elt, int64_t y, int64_t x, int64_t dy, int64_t dx,
+                              bool observe) {
           elt.out_addr = to.at(block, y, x);
           elt.out_row_step = static_cast<int32_t>((dy * to.pitch) & 0xffff);
           elt.out_blk_stride = static_cast<int32_t>(to.blk_stride & 0xffff);
@@ -86,8 +100,11 @@ Status Lowering::LowerCopies(const std::vector<CopyJob>& jobs, ir::TensorId outp
         for (const CopyJob& job : jobs) {
           if (block < job.to_b || block >= job.to_b + job.blocks) continue;
           // Rows and columns of the job inside the tile: those i with begin <= to + i * step < end.
-          const auto inside = [](int64_t to, int64_t step, int64_t count, int64_t begin, int64_t end) {
-            const auto first_at = [&](int64_t limit) { return limit <= to ? int64_t{0} : std::min(count, (limit - to + step - 1) / step); };
+          const auto inside = [](int64_t to, int64_t step, int64_t count, int64_t begin,
+                                 int64_t end) {
+            const auto first_at = [&](int64_t limit) {
+              return limit <= to ? int64_t{0} : std::min(count, (limit - to + step - 1) / step);
+            };
             return std::pair(first_at(begin), first_at(end));
           };
           const auto [row, row_end] = inside(job.to_y, job.to_dy, job.rows, y0, y1);
@@ -96,17 +113,19 @@ Status Lowering::LowerCopies(const std::vector<CopyJob>& jobs, ir::TensorId outp
           const int64_t from_block = job.from_b + block - job.to_b;
           const int64_t from_y = job.from_y + row * job.from_dy;
           const int64_t from_x = job.from_x + column * job.from_dx;
-          const View in = Fetch(job.from,
-                                {from_y, job.from_y + (row_end - 1) * job.from_dy + 1, from_x, job.from_x + (column_end - 1) * job.from_dx + 1,
-                                 from_block, from_block + 1},
-                                in_tiles);
+          const View in =
+              Fetch(job.from,
+                    {from_y, job.from_y + (row_end - 1) * job.from_dy + 1, from_x,
+                     job.from_x + (column_end - 1) * job.from_dx + 1, from_block, from_block + 1},
+                    in_tiles);
           isa::Elt elt = proto;
           elt.mh = static_cast<int32_t>(row_end - row);
           elt.mw = static_cast<int32_t>(column_end - column);
           elt.a_addr = in.at(from_block, from_y, from_x);
           elt.a_row_step = static_cast<int32_t>((job.from_dy * in.pitch) & 0xffff);
           elt.a_x_step = static_cast<int32_t>(job.from_dx);
-          copy(elt, job.to_y + row * job.to_dy, job.to_x + column * job.to_dx, job.to_dy, job.to_dx, true);
+          copy(elt, job.to_y + row * job.to_dy, job.to_x + column * job.to_dx, job.to_dy, job.to_dx,
+               true);
         }
         Store(output, box, to);
       }
@@ -117,7 +136,8 @@ Status Lowering::LowerCopies(const std::vector<CopyJob>& jobs, ir::TensorId outp
   return {};
 }
 
-Status Lowering::LowerChannelMap(const std::vector<ir::TensorId>& sources, const std::vector<std::pair<size_t, int64_t>>& map,
+Status Lowering::LowerChannelMap(const std::vector<ir::TensorId>& sources,
+                                 const std::vector<std::pair<size_t, int64_t>>& map,
                                  ir::TensorId output) {
   const ir::TensorInfo& y = Info(output);
   ArrayJob job;
@@ -141,7 +161,8 @@ Status Lowering::LowerChannelMap(const std::vector<ir::TensorId>& sources, const
     return std::pair<int64_t, int64_t>(first < last ? first : 0, last);
   };
   job.bias.assign(static_cast<size_t>(job.out.c), 0);
-  job.multipliers.assign(static_cast<size_t>(job.out.c), 0x3f800000u);  // 1.0: the code comes back exactly (N3)
+  job.multipliers.assign(static_cast<size_t>(job.out.c),
+                         0x3f800000u);  // 1.0: the code comes back exactly (N3)
   job.x_signed = job.y_signed = y.dtype == DType::kS8;
   job.zx = job.zy = y.quant ? y.quant->zero_point : 0;
   job.clamp = ir::FullRange(y.dtype);
@@ -159,7 +180,11 @@ Status Lowering::LowerConcat(const ir::Step& step, const ir::Concat& concat) {
     int64_t at = 0;
     for (const ir::TensorId id : step.inputs) {
       const Form& form = FormAt(id);
-      CopyJob job{.from = id, .to = step.output, .blocks = form.blocks(n_), .rows = form.h, .columns = form.w};
+      CopyJob job{.from = id,
+                  .to = step.output,
+                  .blocks = form.blocks(n_),
+                  .rows = form.h,
+                  .columns = form.w};
       const bool rows = image && concat.axis == 2;
       (rows ? job.to_y : job.to_x) = at;
       at += rows ? form.h : form.w;
@@ -173,8 +198,13 @@ Status Lowering::LowerConcat(const ir::Step& step, const ir::Concat& concat) {
   for (size_t s = 0; s < step.inputs.size(); ++s) {
     const Form& form = FormAt(step.inputs[s]);
     aligned = aligned && map.size() % static_cast<size_t>(n_) == 0;
-    if (!PlacedInWhole(step, s)) jobs.push_back({.from = step.inputs[s], .to = step.output, .to_b = static_cast<int64_t>(map.size()) / n_, .blocks = form.blocks(n_),
-                    .rows = form.h, .columns = form.w});
+    if (!PlacedInWhole(step, s))
+      jobs.push_back({.from = step.inputs[s],
+                      .to = step.output,
+                      .to_b = static_cast<int64_t>(map.size()) / n_,
+                      .blocks = form.blocks(n_),
+                      .rows = form.h,
+                      .columns = form.w});
     for (int64_t c = 0; c < form.c; ++c) map.push_back({s, c});
   }
   if (aligned) {
@@ -187,7 +217,8 @@ Status Lowering::LowerConcat(const ir::Step& step, const ir::Concat& concat) {
 
 Status Lowering::LowerShuffle(const passes::FusedStep& group) {
   const ir::Step& step = graph_.steps[static_cast<size_t>(group.main)];
-  std::vector<std::pair<size_t, int64_t>> before;  // of a concatenation: not made, the shuffle takes its inputs' channels
+  std::vector<std::pair<size_t, int64_t>>
+      before;  // of a concatenation: not made, the shuffle takes its inputs' channels
   for (size_t s = 0; s < step.inputs.size(); ++s) {
     if (At(step.inputs[s]).plain) OCTILE_RETURN_IF_ERROR(Ingest(step.inputs[s]));
     for (int64_t c = 0; c < FormAt(step.inputs[s]).c; ++c) before.push_back({s, c});
@@ -195,7 +226,8 @@ Status Lowering::LowerShuffle(const passes::FusedStep& group) {
   const int64_t per_group = static_cast<int64_t>(before.size()) / group.shuffle_groups;
   std::vector<std::pair<size_t, int64_t>> map;
   for (int64_t j = 0; j < per_group; ++j) {
-    for (int64_t k = 0; k < group.shuffle_groups; ++k) map.push_back(before[static_cast<size_t>(k * per_group + j)]);
+    for (int64_t k = 0; k < group.shuffle_groups; ++k)
+      map.push_back(before[static_cast<size_t>(k * per_group + j)]);
   }
   return LowerChannelMap(step.inputs, map, group.output);
 }
@@ -214,7 +246,12 @@ Status Lowering::LowerSlice(const ir::Step& step, const ir::Slice& slice) {
   const int64_t c0 = slice.starts[channel_axis];
   const int64_t dc = slice.steps[channel_axis];
   if (dc == 1 && c0 % n_ == 0) {
-    CopyJob job{.from = source, .to = step.output, .from_b = c0 / n_, .blocks = out.blocks(n_), .rows = out.h, .columns = out.w};
+    CopyJob job{.from = source,
+                .to = step.output,
+                .from_b = c0 / n_,
+                .blocks = out.blocks(n_),
+                .rows = out.h,
+                .columns = out.w};
     if (rank == 4) {
       job.from_y = slice.starts[2];
       job.from_dy = slice.steps[2];
@@ -235,25 +272,41 @@ Status Lowering::LowerPad(const ir::Step& step, const ir::Pad& pad) {
   const ir::TensorId source = step.inputs[0];
   if (At(source).plain) OCTILE_RETURN_IF_ERROR(Ingest(source));
   const Form in = FormAt(source);
-  CopyJob job{.from = source, .to = step.output, .to_b = pad.before[1] / n_, .to_y = pad.before[2], .to_x = pad.before[3],
-              .blocks = in.blocks(n_), .rows = in.h, .columns = in.w};
+  CopyJob job{.from = source,
+              .to = step.output,
+              .to_b = pad.before[1] / n_,
+              .to_y = pad.before[2],
+              .to_x = pad.before[3],
+              .blocks = in.blocks(n_),
+              .rows = in.h,
+              .columns = in.w};
   return LowerCopies({job}, step.output, pad.value);
 }
 
 Status Lowering::LowerResize(const passes::FusedStep& group, const ir::ResizeNearest& resize) {
   const ir::Step& step = graph_.steps[static_cast<size_t>(group.main)];
-  const ir::Table* table = group.table >= 0 ? &std::get<ir::Table>(graph_.steps[static_cast<size_t>(group.table)].op) : nullptr;
+  const ir::Table* table =
+      group.table >= 0 ? &std::get<ir::Table>(graph_.steps[static_cast<size_t>(group.table)].op)
+                       : nullptr;
   const ir::TensorId source = step.inputs[0];
   if (At(source).plain) OCTILE_RETURN_IF_ERROR(Ingest(source));
   const Form in = FormAt(source);
-  // Pixel (y, x) goes to every (i, j) with rows[i] = y and columns[j] = x: one copy for each position in the repeated pattern.
+  // Pixel (y, x) goes to every (i, j) with rows[i] = y and columns[j] = x: one copy for each
+  // position in the repeated pattern.
   const auto fy = static_cast<int64_t>(resize.rows.size()) / in.h;
   const auto fx = static_cast<int64_t>(resize.columns.size()) / in.w;
   std::vector<CopyJob> jobs;
   for (int64_t i = 0; i < fy; ++i) {
     for (int64_t j = 0; j < fx; ++j) {
-      jobs.push_back({.from = source, .to = group.output, .to_y = i, .to_x = j, .to_dy = fy, .to_dx = fx, .blocks = in.blocks(n_),
-                      .rows = in.h, .columns = in.w});
+      jobs.push_back({.from = source,
+                      .to = group.output,
+                      .to_y = i,
+                      .to_x = j,
+                      .to_dy = fy,
+                      .to_dx = fx,
+                      .blocks = in.blocks(n_),
+                      .rows = in.h,
+                      .columns = in.w});
     }
   }
   return LowerCopies(jobs, group.output, std::nullopt, table);

@@ -1,7 +1,8 @@
-// Steps of the vector unit: depthwise convolution, pooling, elementwise, copies; and the packing of plain images.
-#include <algorithm>
-
+// Steps of the vector unit: depthwise convolution, pooling, elementwise, copies; and the packing of
+// plain images.
 #include <fmt/format.h>
+
+#include <algorithm>
 
 #include "lowering.h"
 #include "octile/numerics/constants.h"
@@ -20,16 +21,17 @@ struct VectorTile {
 
 }  // namespace
 
-// Finds the largest tile (channel blocks x rows x columns) whose operands fit in the free banks, two copies if possible. `banks_for` gives
-// the banks of each operand for a tile.
+// Finds the largest tile (channel blocks x rows x columns) whose operands fit in the free banks,
+// two copies if possible. `banks_for` gives the banks of each operand for a tile.
 template <class BanksFor>
-static bool ChooseVectorTile(int64_t blocks, int64_t rows, int64_t columns, int free, BanksFor banks_for, VectorTile& tile,
-                             int first_copies) {
+static bool ChooseVectorTile(int64_t blocks, int64_t rows, int64_t columns, int free,
+                             BanksFor banks_for, VectorTile& tile, int first_copies) {
   for (int copies = first_copies; copies >= 1; --copies) {
     for (int64_t column_parts = 1; column_parts <= columns; column_parts *= 2) {
       const int64_t c = CeilDiv(columns, column_parts);
       if (c > 4095) continue;
-      for (int64_t row_parts = 1;; row_parts = std::min(rows, row_parts + std::max<int64_t>(1, row_parts / 4))) {
+      for (int64_t row_parts = 1;;
+           row_parts = std::min(rows, row_parts + std::max<int64_t>(1, row_parts / 4))) {
         const int64_t r = CeilDiv(rows, row_parts);
         for (int64_t b = std::min<int64_t>(blocks, 4095); b >= 1; b = b == 1 ? 0 : CeilDiv(b, 2)) {
           if (r <= 4095 && banks_for(b, r, c) * copies <= free) {
@@ -44,18 +46,21 @@ static bool ChooseVectorTile(int64_t blocks, int64_t rows, int64_t columns, int 
   return false;
 }
 
-// Cuts a tile into the pieces that instructions compute: strips as high as the array's spatial tiles of `pixels` input pixels are, so that a
-// strip starts while the array still makes the next and the array's next step starts on a strip while the next is made; and groups
-// of channel blocks of about `kPieceCycles`, below which the vector unit's fixed latency would show. `block_cycles(rows)`: cycles of
-// one channel block of a strip.
+// Cuts a tile into the pieces that instructions compute: strips as high as the array's spatial
+// tiles of `pixels` input pixels are, so that a strip starts while the array still makes the next
+// and the array's next step starts on a strip while the next is made; and groups of channel blocks
+// of about `kPieceCycles`, below which the vector unit's fixed latency would show.
+// `block_cycles(rows)`: cycles of one channel block of a strip.
 constexpr int64_t kPieceCycles = 300;
 template <class BlockCycles>
-static VectorTile ChoosePiece(const VectorTile& tile, int64_t rows, int64_t pixels, int64_t acc_depth, int64_t row_multiple,
-                              BlockCycles block_cycles) {
+static VectorTile ChoosePiece(const VectorTile& tile, int64_t rows, int64_t pixels,
+                              int64_t acc_depth, int64_t row_multiple, BlockCycles block_cycles) {
   VectorTile piece = tile;
   const int64_t strips = CeilDiv(pixels, acc_depth);
-  if (strips > 1) piece.rows = std::min(piece.rows, CeilDiv(CeilDiv(rows, strips), row_multiple) * row_multiple);
-  piece.blocks = std::clamp<int64_t>(CeilDiv(kPieceCycles, std::max<int64_t>(1, block_cycles(piece.rows))), 1, tile.blocks);
+  if (strips > 1)
+    piece.rows = std::min(piece.rows, CeilDiv(CeilDiv(rows, strips), row_multiple) * row_multiple);
+  piece.blocks = std::clamp<int64_t>(
+      CeilDiv(kPieceCycles, std::max<int64_t>(1, block_cycles(piece.rows))), 1, tile.blocks);
   return piece;
 }
 
@@ -86,7 +91,8 @@ Status Lowering::LowerWindow(const passes::FusedStep& group) {
     clamp = conv->clamp;
     int least = 0, greatest = 0;
     for (size_t i = 0; i < conv->weights.codes.size(); ++i) {
-      const int difference = conv->weights.at(static_cast<int64_t>(i)) - conv->weights.zero_points[i / static_cast<size_t>(kh * kw)];
+      const int difference = conv->weights.at(static_cast<int64_t>(i)) -
+                             conv->weights.zero_points[i / static_cast<size_t>(kh * kw)];
       least = std::min(least, difference);
       greatest = std::max(greatest, difference);
     }
@@ -117,7 +123,9 @@ Status Lowering::LowerWindow(const passes::FusedStep& group) {
   PlaceOutput(group.output);
   if (group.table >= 0) {
     proto.table = true;
-    proto.table_slot = LoadTable(isa::LdpTarget::kVecTable, std::get<ir::Table>(graph_.steps[static_cast<size_t>(group.table)].op));
+    proto.table_slot =
+        LoadTable(isa::LdpTarget::kVecTable,
+                  std::get<ir::Table>(graph_.steps[static_cast<size_t>(group.table)].op));
   }
 
   // Parameters: a set and the weight rows for each channel block.
@@ -125,7 +133,8 @@ Status Lowering::LowerWindow(const passes::FusedStep& group) {
   int64_t most_blocks = blocks;
   int64_t set_offset = 0, weight_offset = 0;
   if (conv != nullptr) {
-    most_blocks = std::min<int64_t>({blocks, std::max(1, arch_.psets / 2), std::max<int64_t>(1, arch_.wrows / 2 / weight_rows)});
+    most_blocks = std::min<int64_t>({blocks, std::max(1, arch_.psets / 2),
+                                     std::max<int64_t>(1, arch_.wrows / 2 / weight_rows)});
     std::vector<uint8_t> sets, rows;
     for (int64_t b = 0; b < blocks; ++b) {
       for (int field = 0; field < 2; ++field) {
@@ -135,7 +144,8 @@ Status Lowering::LowerWindow(const passes::FusedStep& group) {
             if (field == 0) {
               word = static_cast<uint32_t>(conv->bias[static_cast<size_t>(c)]);
             } else {
-              OCTILE_ASSIGN_OR_RETURN(word, numerics::EncodeMultiplier(conv->multipliers[static_cast<size_t>(c)]));
+              OCTILE_ASSIGN_OR_RETURN(
+                  word, numerics::EncodeMultiplier(conv->multipliers[static_cast<size_t>(c)]));
             }
           }
           AppendWord(sets, word);
@@ -146,7 +156,8 @@ Status Lowering::LowerWindow(const passes::FusedStep& group) {
           for (int64_t tap = row * 4; tap < row * 4 + 4; ++tap) {
             int difference = 0;
             if (c < out.c && tap < kh * kw) {
-              difference = conv->weights.at(c * kh * kw + tap) - conv->weights.zero_points[static_cast<size_t>(c)];
+              difference = conv->weights.at(c * kh * kw + tap) -
+                           conv->weights.zero_points[static_cast<size_t>(c)];
             }
             rows.push_back(WeightCode(coding, difference, 0));
           }
@@ -167,24 +178,28 @@ Status Lowering::LowerWindow(const passes::FusedStep& group) {
   const bool in_memory = !At(source).buffer;
   const bool out_memory = !At(group.output).buffer;
   const auto in_vectors = [&](int64_t b, int64_t r, int64_t c) {
-    return b * std::min(in.h, (r - 1) * sy + (kh - 1) * dy + 1) * std::min(in.w, (c - 1) * sx + (kw - 1) * dx + 1);
+    return b * std::min(in.h, (r - 1) * sy + (kh - 1) * dy + 1) *
+           std::min(in.w, (c - 1) * sx + (kw - 1) * dx + 1);
   };
   const auto banks_for = [&](int64_t b, int64_t r, int64_t c) {
     return (in_memory ? Banks(in_vectors(b, r, c)) : 0) + (out_memory ? Banks(b * r * c) : 0);
   };
   // By columns the unit makes `group_rows` rows at once (docs/timing.md, section 8).
-  const bool by_columns = kh <= 5 && kw <= 5 && kh * kw > 1 && sy <= std::min<int64_t>(2, kh) && sx <= kw && dy == 1 && dx == 1;
+  const bool by_columns = kh <= 5 && kw <= 5 && kh * kw > 1 && sy <= std::min<int64_t>(2, kh) &&
+                          sx <= kw && dy == 1 && dx == 1;
   const int64_t group_rows = by_columns ? (8 - kh) / sy + 1 : 1;
   TileBuffers in_tiles, out_tiles;
   const auto reserve = [&](const VectorTile& tile) {
-    return ReserveTiles({{&in_tiles, in_memory ? Banks(in_vectors(tile.blocks, tile.rows, tile.columns)) : 0},
-                         {&out_tiles, out_memory ? Banks(tile.blocks * tile.rows * tile.columns) : 0}},
-                        tile.copies);
+    return ReserveTiles(
+        {{&in_tiles, in_memory ? Banks(in_vectors(tile.blocks, tile.rows, tile.columns)) : 0},
+         {&out_tiles, out_memory ? Banks(tile.blocks * tile.rows * tile.columns) : 0}},
+        tile.copies);
   };
   const auto block_cycles = [&](int64_t rows) {
     return by_columns ? out.w * sx * CeilDiv(rows, group_rows) * 8 : rows * out.w * kh * kw;
   };
-  VectorTile piece = ChoosePiece({most_blocks, out.h, out.w, 3}, out.h, in.pixels(), arch_.acc_depth, group_rows, block_cycles);
+  VectorTile piece = ChoosePiece({most_blocks, out.h, out.w, 3}, out.h, in.pixels(),
+                                 arch_.acc_depth, group_rows, block_cycles);
   if (in_memory || out_memory) {
     bool found = piece.columns <= 4095 && (reserve(piece) || (piece.copies = 2, reserve(piece)));
     VectorTile tile;
@@ -194,7 +209,8 @@ Status Lowering::LowerWindow(const passes::FusedStep& group) {
       piece = ChoosePiece(tile, out.h, in.pixels(), arch_.acc_depth, group_rows, block_cycles);
     }
     if (!found) {
-      return Fail(ErrorCode::kProgram, fmt::format("step '{}' does not fit: {} free banks cannot hold one window; use a configuration with a "
+      return Fail(ErrorCode::kProgram, fmt::format("step '{}' does not fit: {} free banks cannot "
+                                                   "hold one window; use a configuration with a "
                                                    "larger activation buffer",
                                                    step.name, banks_.free_banks()));
     }
@@ -206,8 +222,10 @@ Status Lowering::LowerWindow(const passes::FusedStep& group) {
     isa::Win part = proto;
     if (conv != nullptr) {
       const auto count = static_cast<int>(chunk_end - chunk);
-      part.pset = LoadParameters(isa::LdpTarget::kVecSet, set_offset + chunk * arch_.pset_bytes(), count);
-      part.wrow = LoadParameters(isa::LdpTarget::kVecWeight, weight_offset + chunk * weight_rows * arch_.wrow_bytes(),
+      part.pset =
+          LoadParameters(isa::LdpTarget::kVecSet, set_offset + chunk * arch_.pset_bytes(), count);
+      part.wrow = LoadParameters(isa::LdpTarget::kVecWeight,
+                                 weight_offset + chunk * weight_rows * arch_.wrow_bytes(),
                                  static_cast<int>(count * weight_rows));
     }
     for (int64_t y0 = 0; y0 < out.h; y0 += piece.rows) {
@@ -215,36 +233,38 @@ Status Lowering::LowerWindow(const passes::FusedStep& group) {
       for (int64_t b0 = chunk; b0 < chunk_end; b0 += piece.blocks) {
         const int64_t b1 = std::min(chunk_end, b0 + piece.blocks);
         for (int64_t x0 = 0; x0 < out.w; x0 += piece.columns) {
-        const int64_t x1 = std::min(out.w, x0 + piece.columns);
-        Box in_box;
-        in_box.b0 = b0, in_box.b1 = b1;
-        in_box.y0 = std::clamp<int64_t>(y0 * sy - pt, 0, in.h - 1);
-        in_box.y1 = std::clamp<int64_t>((y1 - 1) * sy - pt + (kh - 1) * dy + 1, in_box.y0 + 1, in.h);
-        in_box.x0 = std::clamp<int64_t>(x0 * sx - pl, 0, in.w - 1);
-        in_box.x1 = std::clamp<int64_t>((x1 - 1) * sx - pl + (kw - 1) * dx + 1, in_box.x0 + 1, in.w);
-        const View from = Fetch(source, in_box, in_tiles);
-        const Box out_box{y0, y1, x0, x1, b0, b1};
-        const View to = OutputView(group.output, out_box, out_tiles);
-        isa::Win win = part;
-        if (conv != nullptr) {
-          win.pset = part.pset + static_cast<int32_t>(b0 - chunk);
-          win.wrow = part.wrow + static_cast<int32_t>((b0 - chunk) * weight_rows);
-        }
-        win.iy0 = static_cast<int32_t>(y0 * sy - pt);
-        win.ix0 = static_cast<int32_t>(x0 * sx - pl);
-        win.in_addr = from.at(b0, 0, 0);
-        win.in_row0 = static_cast<int32_t>((win.iy0 * from.pitch) & 0xffff);
-        win.in_oy_step = static_cast<int32_t>((sy * from.pitch) & 0xffff);
-        win.in_ky_step = static_cast<int32_t>((dy * from.pitch) & 0xffff);
-        win.in_blk_stride = static_cast<int32_t>(from.blk_stride & 0xffff);
-        win.blocks = static_cast<int32_t>(b1 - b0);
-        win.mh = static_cast<int32_t>(y1 - y0);
-        win.mw = static_cast<int32_t>(x1 - x0);
-        win.out_addr = to.at(b0, y0, x0);
-        win.out_row_step = static_cast<int32_t>(to.pitch & 0xffff);
-        win.out_blk_stride = static_cast<int32_t>(to.blk_stride & 0xffff);
-        Emit(win, Observe(group.output, b0, b1 - b0, y0, x0, y1 - y0, x1 - x0));
-        Store(group.output, out_box, to);
+          const int64_t x1 = std::min(out.w, x0 + piece.columns);
+          Box in_box;
+          in_box.b0 = b0, in_box.b1 = b1;
+          in_box.y0 = std::clamp<int64_t>(y0 * sy - pt, 0, in.h - 1);
+          in_box.y1 =
+              std::clamp<int64_t>((y1 - 1) * sy - pt + (kh - 1) * dy + 1, in_box.y0 + 1, in.h);
+          in_box.x0 = std::clamp<int64_t>(x0 * sx - pl, 0, in.w - 1);
+          in_box.x1 =
+              std::clamp<int64_t>((x1 - 1) * sx - pl + (kw - 1) * dx + 1, in_box.x0 + 1, in.w);
+          const View from = Fetch(source, in_box, in_tiles);
+          const Box out_box{y0, y1, x0, x1, b0, b1};
+          const View to = OutputView(group.output, out_box, out_tiles);
+          isa::Win win = part;
+          if (conv != nullptr) {
+            win.pset = part.pset + static_cast<int32_t>(b0 - chunk);
+            win.wrow = part.wrow + static_cast<int32_t>((b0 - chunk) * weight_rows);
+          }
+          win.iy0 = static_cast<int32_t>(y0 * sy - pt);
+          win.ix0 = static_cast<int32_t>(x0 * sx - pl);
+          win.in_addr = from.at(b0, 0, 0);
+          win.in_row0 = static_cast<int32_t>((win.iy0 * from.pitch) & 0xffff);
+          win.in_oy_step = static_cast<int32_t>((sy * from.pitch) & 0xffff);
+          win.in_ky_step = static_cast<int32_t>((dy * from.pitch) & 0xffff);
+          win.in_blk_stride = static_cast<int32_t>(from.blk_stride & 0xffff);
+          win.blocks = static_cast<int32_t>(b1 - b0);
+          win.mh = static_cast<int32_t>(y1 - y0);
+          win.mw = static_cast<int32_t>(x1 - x0);
+          win.out_addr = to.at(b0, y0, x0);
+          win.out_row_step = static_cast<int32_t>(to.pitch & 0xffff);
+          win.out_blk_stride = static_cast<int32_t>(to.blk_stride & 0xffff);
+          Emit(win, Observe(group.output, b0, b1 - b0, y0, x0, y1 - y0, x1 - x0));
+          Store(group.output, out_box, to);
         }
       }
     }
@@ -254,7 +274,8 @@ Status Lowering::LowerWindow(const passes::FusedStep& group) {
   return {};
 }
 
-// A table of a plain image: codes are mapped where they lie, so that a first convolution can still pack them.
+// A table of a plain image: codes are mapped where they lie, so that a first convolution can still
+// pack them.
 Status Lowering::LowerPlainTable(const ir::Step& step, const ir::Table& table) {
   const Place& in = At(step.inputs[0]);
   Place& out = At(step.output);
@@ -276,14 +297,18 @@ Status Lowering::LowerPlainTable(const ir::Step& step, const ir::Table& table) {
   TileBuffers in_tiles, out_tiles;
   int banks = 1;
   while (banks < arch_.banks / 8 && int64_t{banks} * arch_.bank_depth < vectors) ++banks;
-  if (!ReserveTiles({{&in_tiles, banks}, {&out_tiles, banks}}, 2) && !ReserveTiles({{&in_tiles, 1}, {&out_tiles, 1}}, 1)) {
+  if (!ReserveTiles({{&in_tiles, banks}, {&out_tiles, banks}}, 2) &&
+      !ReserveTiles({{&in_tiles, 1}, {&out_tiles, 1}}, 1)) {
     return Fail(ErrorCode::kProgram, fmt::format("step '{}' needs two free banks", step.name));
   }
-  const int64_t chunk = std::min<int64_t>(4095, int64_t{in_tiles.buffers[0].banks} * arch_.bank_depth);
+  const int64_t chunk =
+      std::min<int64_t>(4095, int64_t{in_tiles.buffers[0].banks} * arch_.bank_depth);
   for (int64_t first = 0; first < vectors; first += chunk) {
     const int64_t count = std::min(chunk, vectors - first);
-    const int32_t from = in_tiles.buffers[in_tiles.next++ % in_tiles.buffers.size()].bank * arch_.bank_depth;
-    const int32_t to = out_tiles.buffers[out_tiles.next++ % out_tiles.buffers.size()].bank * arch_.bank_depth;
+    const int32_t from =
+        in_tiles.buffers[in_tiles.next++ % in_tiles.buffers.size()].bank * arch_.bank_depth;
+    const int32_t to =
+        out_tiles.buffers[out_tiles.next++ % out_tiles.buffers.size()].bank * arch_.bank_depth;
     isa::Lda lda;
     lda.region = in.region;
     lda.offset = static_cast<uint32_t>(in.offset + first * n_);
@@ -307,7 +332,8 @@ Status Lowering::LowerPlainTable(const ir::Step& step, const ir::Table& table) {
 
 Status Lowering::LowerElementwise(const passes::FusedStep& group) {
   const ir::Step& step = graph_.steps[static_cast<size_t>(group.main)];
-  if (const auto* plain = std::get_if<ir::Table>(&step.op); plain != nullptr && At(step.inputs[0]).plain && StaysPlain(step)) {
+  if (const auto* plain = std::get_if<ir::Table>(&step.op);
+      plain != nullptr && At(step.inputs[0]).plain && StaysPlain(step)) {
     return LowerPlainTable(step, *plain);
   }
   const ir::TensorInfo& y = Info(step.output);
@@ -322,7 +348,9 @@ Status Lowering::LowerElementwise(const passes::FusedStep& group) {
   const ir::TensorInfo& a = Info(step.inputs[0]);
   proto.a_signed = a.dtype == DType::kS8;
   proto.out_signed = y.dtype == DType::kS8;
-  const ir::Table* table = group.table >= 0 ? &std::get<ir::Table>(graph_.steps[static_cast<size_t>(group.table)].op) : nullptr;
+  const ir::Table* table =
+      group.table >= 0 ? &std::get<ir::Table>(graph_.steps[static_cast<size_t>(group.table)].op)
+                       : nullptr;
   if (const auto* add = std::get_if<ir::Add>(&step.op)) {
     proto.mode = isa::EltMode::kAdd;
     proto.const_slot = LoadConstantSlot(isa::LdpTarget::kVecConst, {add->ra, add->rb, add->f});
@@ -332,7 +360,8 @@ Status Lowering::LowerElementwise(const passes::FusedStep& group) {
     proto.mode = isa::EltMode::kMul;
     // MulRatio's encoding for the hardware: below 2^-40 zero, above 2^20 that.
     const float r = mul->r < 0x1p-40f ? 0.0f : std::min(mul->r, 0x1p20f);
-    proto.const_slot = LoadConstantSlot(isa::LdpTarget::kVecConst, {r, static_cast<float>(y.quant->zero_point), 0.0f});
+    proto.const_slot = LoadConstantSlot(isa::LdpTarget::kVecConst,
+                                        {r, static_cast<float>(y.quant->zero_point), 0.0f});
     proto.za = a.quant->zero_point & 0xff;
     proto.zb = Info(step.inputs[1]).quant->zero_point & 0xff;
     proto.lo = mul->clamp.lo & 0xff;
@@ -371,12 +400,15 @@ Status Lowering::LowerElementwise(const passes::FusedStep& group) {
   };
   const auto reserve = [&](const VectorTile& tile) {
     std::vector<std::pair<TileBuffers*, int>> wants;
-    for (Operand& operand : operands) wants.push_back({&operand.tiles, operand_banks(operand, tile.blocks, tile.rows, tile.columns)});
+    for (Operand& operand : operands)
+      wants.push_back(
+          {&operand.tiles, operand_banks(operand, tile.blocks, tile.rows, tile.columns)});
     wants.push_back({&out_tiles, out_memory ? Banks(tile.blocks * tile.rows * tile.columns) : 0});
     return ReserveTiles(wants, tile.copies);
   };
   const auto block_cycles = [&](int64_t rows) { return rows * out.w; };
-  VectorTile piece = ChoosePiece({blocks, out.h, out.w, 3}, out.h, out.pixels(), arch_.acc_depth, 1, block_cycles);
+  VectorTile piece =
+      ChoosePiece({blocks, out.h, out.w, 3}, out.h, out.pixels(), arch_.acc_depth, 1, block_cycles);
   bool found = piece.columns <= 4095 && (reserve(piece) || (piece.copies = 2, reserve(piece)));
   VectorTile tile;
   for (int free = std::max(1, banks_.free_banks()); free >= 1 && !found; free = free * 3 / 4) {
@@ -385,7 +417,8 @@ Status Lowering::LowerElementwise(const passes::FusedStep& group) {
     piece = ChoosePiece(tile, out.h, out.pixels(), arch_.acc_depth, 1, block_cycles);
   }
   if (!found) {
-    return Fail(ErrorCode::kProgram, fmt::format("step '{}' does not fit in {} free banks; use a configuration with a larger activation buffer",
+    return Fail(ErrorCode::kProgram, fmt::format("step '{}' does not fit in {} free banks; use a "
+                                                 "configuration with a larger activation buffer",
                                                  step.name, banks_.free_banks()));
   }
   for (int64_t y0 = 0; y0 < out.h; y0 += piece.rows) {
@@ -402,7 +435,8 @@ Status Lowering::LowerElementwise(const passes::FusedStep& group) {
         for (size_t i = 0; i < operands.size(); ++i) {
           Operand& operand = operands[i];
           const Box read = operand.broadcast ? Box{0, 1, 0, 1, b0, b1} : box;
-          const View view = operand.copied ? FetchCopy(operand.id, read, operand.tiles) : Fetch(operand.id, read, operand.tiles);
+          const View view = operand.copied ? FetchCopy(operand.id, read, operand.tiles)
+                                           : Fetch(operand.id, read, operand.tiles);
           const int32_t addr = operand.broadcast ? view.at(b0, 0, 0) : view.at(b0, y0, x0);
           const int32_t row = operand.broadcast ? 0 : static_cast<int32_t>(view.pitch & 0xffff);
           const int32_t blk = static_cast<int32_t>(view.blk_stride & 0xffff);
@@ -427,7 +461,8 @@ Status Lowering::LowerElementwise(const passes::FusedStep& group) {
   return {};
 }
 
-// A plain NCHW image becomes a channel-blocked tensor: PACK with one tap, planes in groups of whole blocks.
+// A plain NCHW image becomes a channel-blocked tensor: PACK with one tap, planes in groups of whole
+// blocks.
 Status Lowering::Ingest(ir::TensorId id) {
   Place& place = At(id);
   const Place source = place;
@@ -437,13 +472,17 @@ Status Lowering::Ingest(ir::TensorId id) {
   PlaceOutput(id);
   const bool out_memory = !place.buffer;
   const int64_t group_planes = std::min<int64_t>(form.blocks(n_) * n_, 255 / n_ * n_);
-  const auto raw_vectors = [&](int64_t planes, int64_t rows) { return planes * (CeilDiv(rows * form.w, n_) + 2); };
+  const auto raw_vectors = [&](int64_t planes, int64_t rows) {
+    return planes * (CeilDiv(rows * form.w, n_) + 2);
+  };
   int64_t rows = 0;
   int64_t planes = 0;
   TileBuffers raw_tiles, out_tiles;
   for (int copies = 2; copies >= 1 && rows == 0; --copies) {
-    for (int64_t p = group_planes; p >= n_ && rows == 0; p = p == n_ ? 0 : std::max<int64_t>(n_, p / 2 / n_ * n_)) {
-      for (int64_t r = std::min<int64_t>(form.h, 4095); r >= 1 && rows == 0; r = r == 1 ? 0 : r / 2) {
+    for (int64_t p = group_planes; p >= n_ && rows == 0;
+         p = p == n_ ? 0 : std::max<int64_t>(n_, p / 2 / n_ * n_)) {
+      for (int64_t r = std::min<int64_t>(form.h, 4095); r >= 1 && rows == 0;
+           r = r == 1 ? 0 : r / 2) {
         const int raw_banks = Banks(raw_vectors(p, r));
         const int out_banks = out_memory ? Banks(p / n_ * r * form.w) : 0;
         if ((raw_banks + out_banks) * copies > banks_.free_banks()) continue;
@@ -455,7 +494,9 @@ Status Lowering::Ingest(ir::TensorId id) {
     }
   }
   if (rows == 0 || form.w > 4095) {
-    return Fail(ErrorCode::kProgram, fmt::format("input '{}' with {} columns is too wide for this configuration", Info(id).name, form.w));
+    return Fail(ErrorCode::kProgram,
+                fmt::format("input '{}' with {} columns is too wide for this configuration",
+                            Info(id).name, form.w));
   }
   for (int64_t c0 = 0; c0 < form.c; c0 += planes) {
     const int64_t c1 = std::min(form.c, c0 + planes);

@@ -24,10 +24,11 @@ inline constexpr int kScratchRegion = 4;
 // Where a tensor is while a segment is lowered.
 struct Place {
   int vectors_per_pixel = 1;     // 4 for raw accumulators
-  std::optional<Buffer> buffer;  // resident in the activation buffer, `first_vector` vectors behind the start of the first bank
+  std::optional<Buffer> buffer;  // resident in the activation buffer, `first_vector` vectors behind
+                                 // the start of the first bank
   int64_t first_vector = 0;
   ir::TensorId holder = -1;  // the tensor that the buffer was allocated for
-  bool placed = false;  // PlaceOutput() has decided
+  bool placed = false;       // PlaceOutput() has decided
   bool in_memory = false;
   int region = kScratchRegion;
   int64_t offset = 0;
@@ -40,13 +41,15 @@ struct Box {
   int64_t vectors() const { return (y1 - y0) * (x1 - x0) * (b1 - b0); }
 };
 
-// Vector (block b, row y, column x) of a tensor lies at base + b*blk_stride + y*pitch + x*vectors_per_pixel, modulo 2^16.
+// Vector (block b, row y, column x) of a tensor lies at base + b*blk_stride + y*pitch +
+// x*vectors_per_pixel, modulo 2^16.
 struct View {
   int64_t base = 0;
   int64_t pitch = 0;
   int64_t blk_stride = 0;
   int32_t at(int64_t b, int64_t y, int64_t x, int64_t vectors_per_pixel = 1) const {
-    return static_cast<int32_t>((base + b * blk_stride + y * pitch + x * vectors_per_pixel) & 0xffff);
+    return static_cast<int32_t>((base + b * blk_stride + y * pitch + x * vectors_per_pixel) &
+                                0xffff);
   }
 };
 
@@ -56,13 +59,14 @@ struct TileBuffers {
   size_t next = 0;
 };
 
-// One accumulating job on the array: a convolution, matrix product or channel permutation of one or more inputs.
+// One accumulating job on the array: a convolution, matrix product or channel permutation of one or
+// more inputs.
 struct ArrayJob {
   std::vector<ir::TensorId> sources;  // inputs that add up, all of one encoding
   int64_t kh = 1, kw = 1;
   int64_t stride_y = 1, stride_x = 1, dil_y = 1, dil_x = 1;
   int64_t pad_top = 0, pad_left = 0;
-  Form in;   // of every source but for its channels
+  Form in;  // of every source but for its channels
   Form out;
   bool raw = false;
   // Weight of source s; channels are those of the source.
@@ -70,7 +74,7 @@ struct ArrayJob {
   // Input blocks of source s that output block b depends on (first, last + 1).
   std::function<std::pair<int64_t, int64_t>(size_t s, int64_t b)> in_blocks;
   WeightCoding coding;
-  std::vector<int32_t> bias;         // per output channel
+  std::vector<int32_t> bias;          // per output channel
   std::vector<uint32_t> multipliers;  // per output channel, encoded
   int zx = 0;
   bool x_signed = false;
@@ -103,12 +107,14 @@ class Lowering {
     std::vector<size_t> groups;
   };
 
-  // Tensors that share one place: a Reshape that moves nothing. `Lazy` reshapes have no place at all: their readers look through them.
+  // Tensors that share one place: a Reshape that moves nothing. `Lazy` reshapes have no place at
+  // all: their readers look through them.
   ir::TensorId Root(ir::TensorId id) const { return root_[static_cast<size_t>(id)]; }
   bool IsLazy(int step) const { return lazy_[static_cast<size_t>(step)]; }
   // A Reshape on the device is an alias.
   bool MovesNothing(const passes::FusedStep& group) const {
-    return group.shuffle_groups == 0 && std::holds_alternative<ir::Reshape>(graph_.steps[static_cast<size_t>(group.main)].op);
+    return group.shuffle_groups == 0 &&
+           std::holds_alternative<ir::Reshape>(graph_.steps[static_cast<size_t>(group.main)].op);
   }
   // The place that holds the value of a tensor as group inputs see it.
   ir::TensorId Source(ir::TensorId id) const;
@@ -145,24 +151,27 @@ class Lowering {
   Status LowerWindow(const passes::FusedStep& group);
   Status LowerElementwise(const passes::FusedStep& group);
   Status LowerPlainTable(const ir::Step& step, const ir::Table& table);
-  // The output of a table of a plain image stays plain if only convolutions of this segment read it.
+  // The output of a table of a plain image stays plain if only convolutions of this segment read
+  // it.
   bool StaysPlain(const ir::Step& step) const;
   Status LowerShuffle(const passes::FusedStep& group);
   Status LowerConcat(const ir::Step& step, const ir::Concat& concat);
   Status LowerSlice(const ir::Step& step, const ir::Slice& slice);
   Status LowerPad(const ir::Step& step, const ir::Pad& pad);
   Status LowerResize(const passes::FusedStep& group, const ir::ResizeNearest& resize);
-  // Copies a box of `from` to (block, y, x) of `to` with the given column and row steps on either side.
+  // Copies a box of `from` to (block, y, x) of `to` with the given column and row steps on either
+  // side.
   struct CopyJob {
     ir::TensorId from = -1, to = -1;
     int64_t from_b = 0, from_y = 0, from_x = 0, from_dy = 1, from_dx = 1;
     int64_t to_b = 0, to_y = 0, to_x = 0, to_dy = 1, to_dx = 1;
     int64_t blocks = 1, rows = 1, columns = 1;
   };
-  Status LowerCopies(const std::vector<CopyJob>& jobs, ir::TensorId output, std::optional<int> fill, const ir::Table* table = nullptr);
+  Status LowerCopies(const std::vector<CopyJob>& jobs, ir::TensorId output, std::optional<int> fill,
+                     const ir::Table* table = nullptr);
   // out channel c takes channel map[c].second of input map[c].first.
-  Status LowerChannelMap(const std::vector<ir::TensorId>& sources, const std::vector<std::pair<size_t, int64_t>>& map,
-                         ir::TensorId output);
+  Status LowerChannelMap(const std::vector<ir::TensorId>& sources,
+                         const std::vector<std::pair<size_t, int64_t>>& map, ir::TensorId output);
   Status Ingest(ir::TensorId id);
 
   // How a tensor lies; only for tensors that have a form (HostReason sees to it).
@@ -175,19 +184,25 @@ class Lowering {
   Place& At(ir::TensorId id) { return places_[static_cast<size_t>(Root(id))]; }
   const Place& At(ir::TensorId id) const { return places_[static_cast<size_t>(Root(id))]; }
   void Emit(isa::Operation op, std::optional<Observation> observation = std::nullopt);
-  Observation Observe(ir::TensorId tensor, int64_t block, int64_t blocks, int64_t y0, int64_t x0, int64_t rows, int64_t columns,
-                      bool raw = false) const;
-  int Banks(int64_t vectors) const { return static_cast<int>((vectors + arch_.bank_depth - 1) / arch_.bank_depth); }
+  Observation Observe(ir::TensorId tensor, int64_t block, int64_t blocks, int64_t y0, int64_t x0,
+                      int64_t rows, int64_t columns, bool raw = false) const;
+  int Banks(int64_t vectors) const {
+    return static_cast<int>((vectors + arch_.bank_depth - 1) / arch_.bank_depth);
+  }
   // First vector of a resident tensor.
-  int64_t BufferAddress(const Place& place) const { return int64_t{place.buffer->bank} * arch_.bank_depth + place.first_vector; }
+  int64_t BufferAddress(const Place& place) const {
+    return int64_t{place.buffer->bank} * arch_.bank_depth + place.first_vector;
+  }
   // Reserves tile buffers; false (and nothing reserved) if the banks do not suffice.
   bool ReserveTiles(const std::vector<std::pair<TileBuffers*, int>>& wants, int copies);
   void ReleaseTiles();
   // The view of a box: of the resident tensor, or of a tile buffer that it is loaded into.
   View Fetch(ir::TensorId id, const Box& box, TileBuffers& tiles);
-  // The same for an operand whose banks the instruction's other read stream uses: the vector unit copies the box to a tile buffer.
+  // The same for an operand whose banks the instruction's other read stream uses: the vector unit
+  // copies the box to a tile buffer.
   View FetchCopy(ir::TensorId id, const Box& box, TileBuffers& tiles);
-  // Whether two resident tensors have a bank in common: one instruction cannot read both (a bank has one read port).
+  // Whether two resident tensors have a bank in common: one instruction cannot read both (a bank
+  // has one read port).
   bool ShareBanks(ir::TensorId a, ir::TensorId b) const;
   // The view to write a box to; Store() moves it to memory if the tensor lives there.
   View OutputView(ir::TensorId id, const Box& box, TileBuffers& tiles);
@@ -209,24 +224,27 @@ class Lowering {
   std::vector<passes::FusedStep> groups_;
   std::vector<std::optional<std::string>> host_reason_;  // by group
   std::vector<Item> items_;
-  std::vector<Place> places_;          // by tensor, in the current segment
-  std::vector<Place> home_;            // by tensor: places_ at the start of every segment
+  std::vector<Place> places_;              // by tensor, in the current segment
+  std::vector<Place> home_;                // by tensor: places_ at the start of every segment
   std::vector<std::optional<Form>> form_;  // by tensor; nullopt: none
-  std::vector<bool> planar_;           // by tensor: rank 3 [1, C, L] held as C channels of a row of L pixels, as the image it came from
-  std::vector<ir::TensorId> root_;     // by tensor
-  std::vector<int32_t> producers_;     // by tensor
-  std::vector<bool> lazy_;             // by step
-  std::vector<int32_t> step_of_;       // by step: its index in the imported graph
-  std::vector<bool> needs_memory_;     // by tensor: read by the host or by a later segment
-  std::vector<int> last_use_;          // by tensor: last group of the current segment that reads it itself
-  std::vector<int> last_view_use_;     // by tensor: ... or a slice that is a view of it
-  std::vector<int> last_part_use_;     // by tensor: ... or a part of it, or a view of a part
-  // Placement: a part of a concatenation is written where the whole lies, and a slice of whole channel blocks is a view.
-  std::vector<ir::TensorId> owner_;       // by tensor: the outermost tensor that it is a part of, or itself
-  std::vector<int64_t> first_block_;      // by tensor: its first channel block in the owner
-  std::vector<bool> assembled_;           // by tensor: parts of it are written in their place
-  std::vector<ir::TensorId> view_of_;     // by tensor: the sliced tensor if it is a view, else -1
-  std::set<ir::TensorId> holders_;        // tensors that hold a buffer now
+  std::vector<bool> planar_;        // by tensor: rank 3 [1, C, L] held as C channels of a row of L
+                                    // pixels, as the image it came from
+  std::vector<ir::TensorId> root_;  // by tensor
+  std::vector<int32_t> producers_;  // by tensor
+  std::vector<bool> lazy_;          // by step
+  std::vector<int32_t> step_of_;    // by step: its index in the imported graph
+  std::vector<bool> needs_memory_;  // by tensor: read by the host or by a later segment
+  std::vector<int> last_use_;  // by tensor: last group of the current segment that reads it itself
+  std::vector<int> last_view_use_;  // by tensor: ... or a slice that is a view of it
+  std::vector<int> last_part_use_;  // by tensor: ... or a part of it, or a view of a part
+  // Placement: a part of a concatenation is written where the whole lies, and a slice of whole
+  // channel blocks is a view.
+  std::vector<ir::TensorId>
+      owner_;  // by tensor: the outermost tensor that it is a part of, or itself
+  std::vector<int64_t> first_block_;   // by tensor: its first channel block in the owner
+  std::vector<bool> assembled_;        // by tensor: parts of it are written in their place
+  std::vector<ir::TensorId> view_of_;  // by tensor: the sliced tensor if it is a view, else -1
+  std::set<ir::TensorId> holders_;     // tensors that hold a buffer now
   std::vector<uint8_t> constants_;
   int64_t input_bytes_ = 0;
   int64_t output_bytes_ = 0;
@@ -237,7 +255,7 @@ class Lowering {
   std::vector<Buffer> tile_buffers_;
   std::vector<Emitted> emitted_;
   int layer_ = 0;
-  int group_step_ = 0;  // step whose output the current group produces
+  int group_step_ = 0;               // step whose output the current group produces
   std::array<int, 7> next_entry_{};  // by LDP target
   uint64_t estimated_cycles_ = 0;
 };

@@ -1,8 +1,10 @@
-// Where tensors live: in the activation buffer or in memory, by themselves, as a part of a concatenation, or as a view.
+// Where tensors live: in the activation buffer or in memory, by themselves, as a part of a
+// concatenation, or as a view.
 //
-// Concatenation and splitting of whole channel blocks move nothing: a block of the channel-blocked layout is a plane of its own, so the
-// inputs of a concatenation are written where the whole lies (parts), and a slice reads where its source lies (a view). Parts nest: the
-// concatenation of a concatenation takes the first whole as a part, which makes DenseNet's growing tensors one tensor.
+// Concatenation and splitting of whole channel blocks move nothing: a block of the channel-blocked
+// layout is a plane of its own, so the inputs of a concatenation are written where the whole lies
+// (parts), and a slice reads where its source lies (a view). Parts nest: the concatenation of a
+// concatenation takes the first whole as a part, which makes DenseNet's growing tensors one tensor.
 #include <algorithm>
 
 #include "lowering.h"
@@ -14,8 +16,9 @@ size_t Lowering::ChannelAxis(ir::TensorId id) const {
   return rank == 4 || planar_[static_cast<size_t>(id)] ? 1 : rank - 1;
 }
 
-// A tensor [1, C, L] is a matrix of C rows, L being its channels, unless it is a flattened image (detection heads): then it stays what the
-// image is, C channels, and flattening moves nothing. That holds along concatenations, slices and tables, up to a reader that wants a matrix.
+// A tensor [1, C, L] is a matrix of C rows, L being its channels, unless it is a flattened image
+// (detection heads): then it stays what the image is, C channels, and flattening moves nothing.
+// That holds along concatenations, slices and tables, up to a reader that wants a matrix.
 void Lowering::FindForms() {
   const size_t count = graph_.tensors.size();
   form_.resize(count);
@@ -28,17 +31,23 @@ void Lowering::FindForms() {
   };
   const auto flattens = [&](const ir::Step& step) {
     const Shape& from = Info(step.inputs[0]).shape;
-    return std::holds_alternative<ir::Reshape>(step.op) && step.device_capable() && flat(step.output) && from.size() == 4 && from[0] == 1 &&
+    return std::holds_alternative<ir::Reshape>(step.op) && step.device_capable() &&
+           flat(step.output) && from.size() == 4 && from[0] == 1 &&
            from[1] == Info(step.output).shape[1];
   };
   const auto keeps = [&](const ir::Step& step) {
     const auto* concat = std::get_if<ir::Concat>(&step.op);
     return step.device_capable() && flat(step.output) &&
-           ((concat != nullptr && concat->axis >= 1) || std::holds_alternative<ir::Slice>(step.op) || std::holds_alternative<ir::Table>(step.op));
+           ((concat != nullptr && concat->axis >= 1) ||
+            std::holds_alternative<ir::Slice>(step.op) ||
+            std::holds_alternative<ir::Table>(step.op));
   };
-  const auto all_planar = [&](const ir::Step& step) { return std::all_of(step.inputs.begin(), step.inputs.end(), is_planar); };
+  const auto all_planar = [&](const ir::Step& step) {
+    return std::all_of(step.inputs.begin(), step.inputs.end(), is_planar);
+  };
   for (const ir::Step& step : graph_.steps) {
-    if (flattens(step) || (keeps(step) && all_planar(step))) planar_[static_cast<size_t>(step.output)] = true;
+    if (flattens(step) || (keeps(step) && all_planar(step)))
+      planar_[static_cast<size_t>(step.output)] = true;
   }
   // Takes back what a reader or a sibling does not share.
   for (bool changed = true; changed;) {
@@ -50,7 +59,9 @@ void Lowering::FindForms() {
         changed = true;
         continue;
       }
-      const bool reads_any = !step.device_capable() || std::holds_alternative<ir::Reshape>(step.op) || std::holds_alternative<ir::Transpose>(step.op) ||
+      const bool reads_any = !step.device_capable() ||
+                             std::holds_alternative<ir::Reshape>(step.op) ||
+                             std::holds_alternative<ir::Transpose>(step.op) ||
                              std::holds_alternative<ir::Dequantize>(step.op);
       if (reads_any || output) continue;
       for (const ir::TensorId input : step.inputs) {
@@ -74,7 +85,8 @@ bool Lowering::PlacedInWhole(const ir::Step& concat, size_t input) const {
          first_block_[part] - first_block_[whole] == channels / n_;
 }
 
-// Finds parts and views. Needs the plan (items_) and needs_memory_: what crosses between segments or to the host keeps a place of its own.
+// Finds parts and views. Needs the plan (items_) and needs_memory_: what crosses between segments
+// or to the host keeps a place of its own.
 void Lowering::FindParts() {
   const size_t count = graph_.tensors.size();
   owner_.resize(count);
@@ -99,10 +111,14 @@ void Lowering::FindParts() {
       if (const auto* slice = std::get_if<ir::Slice>(&step.op)) {
         const ir::TensorId source = Root(step.inputs[0]);
         const Shape& whole = Info(step.inputs[0]).shape;
-        bool view = made.contains(source) && !needs_memory_[index(step.output)] && Source(step.inputs[0]) == source &&
-                    form_[static_cast<size_t>(source)] == form_[static_cast<size_t>(step.inputs[0])];
+        bool view =
+            made.contains(source) && !needs_memory_[index(step.output)] &&
+            Source(step.inputs[0]) == source &&
+            form_[static_cast<size_t>(source)] == form_[static_cast<size_t>(step.inputs[0])];
         for (size_t a = 0; a < shape.size(); ++a) {
-          view = view && slice->steps[a] == 1 && (a == axis ? slice->starts[a] % n_ == 0 : slice->starts[a] == 0 && shape[a] == whole[a]);
+          view = view && slice->steps[a] == 1 &&
+                 (a == axis ? slice->starts[a] % n_ == 0
+                            : slice->starts[a] == 0 && shape[a] == whole[a]);
         }
         if (!view) continue;
         view_of_[index(step.output)] = source;
@@ -114,7 +130,8 @@ void Lowering::FindParts() {
       if (concat == nullptr || concat->axis != static_cast<int64_t>(axis)) continue;
       const ir::TensorId whole = Root(step.output);
       const int64_t whole_blocks = out->blocks(n_);
-      // Blocks of the whole that input i fills; nothing is placed if a channel would change its lane.
+      // Blocks of the whole that input i fills; nothing is placed if a channel would change its
+      // lane.
       std::vector<int64_t> begin, end;
       int64_t channels = 0;
       bool aligned = true;
@@ -129,18 +146,24 @@ void Lowering::FindParts() {
       for (size_t i = 0; i < step.inputs.size(); ++i) {
         const ir::TensorId input = Root(step.inputs[i]);
         const ir::TensorId top = owner_[index(input)];
-        if (top == whole || !made.contains(top) || needs_memory_[index(top)] || needs_memory_[index(input)]) continue;
+        if (top == whole || !made.contains(top) || needs_memory_[index(top)] ||
+            needs_memory_[index(input)])
+          continue;
         const std::optional<Form>& form = form_[static_cast<size_t>(top)];
-        if (!form || form->h != out->h || form->w != out->w || form->channels_last != out->channels_last) continue;
+        if (!form || form->h != out->h || form->w != out->w ||
+            form->channels_last != out->channels_last)
+          continue;
         const int64_t at = begin[i] - first_block_[index(input)];  // of the top in the whole
         const int64_t top_end = at + form->blocks(n_);
         if (at < 0 || top_end > whole_blocks) continue;
-        // Every input inside the range must be that same piece of the top, and the top must end where an input ends.
+        // Every input inside the range must be that same piece of the top, and the top must end
+        // where an input ends.
         bool fits = true;
         for (size_t j = 0; j < step.inputs.size(); ++j) {
           if (end[j] <= at || begin[j] >= top_end) continue;
           const size_t other = index(step.inputs[j]);
-          fits = fits && owner_[other] == top && begin[j] - first_block_[other] == at && end[j] <= top_end && !needs_memory_[other];
+          fits = fits && owner_[other] == top && begin[j] - first_block_[other] == at &&
+                 end[j] <= top_end && !needs_memory_[other];
         }
         if (!fits) continue;
         assembled_[index(whole)] = true;
@@ -163,8 +186,11 @@ void Lowering::FindLifetimes(const std::vector<size_t>& groups) {
     const bool concat = std::holds_alternative<ir::Concat>(step.op);
     const std::vector<ir::TensorId> inputs = GroupInputs(group);
     for (size_t i = 0; i < inputs.size(); ++i) {
-      // What was written in its place, or is only looked at through a view, is not read by the step.
-      if ((concat && group.shuffle_groups == 0 && PlacedInWhole(step, i)) || view_of_[static_cast<size_t>(Root(group.output))] >= 0) continue;
+      // What was written in its place, or is only looked at through a view, is not read by the
+      // step.
+      if ((concat && group.shuffle_groups == 0 && PlacedInWhole(step, i)) ||
+          view_of_[static_cast<size_t>(Root(group.output))] >= 0)
+        continue;
       last_use_[static_cast<size_t>(Source(inputs[i]))] = static_cast<int>(position);
     }
   }
@@ -182,8 +208,9 @@ void Lowering::FindLifetimes(const std::vector<size_t>& groups) {
   }
 }
 
-// Decides whether an output lives in the activation buffer, and reserves it. A part lives in the whole's buffer if that fits; else the
-// whole is in memory, and the part may have a buffer of its own for its other readers.
+// Decides whether an output lives in the activation buffer, and reserves it. A part lives in the
+// whole's buffer if that fits; else the whole is in memory, and the part may have a buffer of its
+// own for its other readers.
 void Lowering::PlaceOutput(ir::TensorId id, int vectors_per_pixel) {
   const ir::TensorId root = Root(id);
   const auto t = static_cast<size_t>(root);
@@ -211,7 +238,8 @@ void Lowering::PlaceOutput(ir::TensorId id, int vectors_per_pixel) {
     used_until = last_part_use_[t];
   }
   const int banks = Banks(FormAt(root).vectors(n_) * vectors_per_pixel);
-  if (used_until >= 0 && vectors_per_pixel == 1 && !place.buffer && banks_.free_banks() - banks >= reserve_) {
+  if (used_until >= 0 && vectors_per_pixel == 1 && !place.buffer &&
+      banks_.free_banks() - banks >= reserve_) {
     if (std::optional<Buffer> buffer = banks_.Allocate(banks)) {
       place.buffer = buffer;
       place.holder = root;
@@ -241,7 +269,8 @@ void Lowering::PlaceView(ir::TensorId id, ir::TensorId source) {
   const auto t = static_cast<size_t>(Root(id));
   const Place& from = At(source);
   Place& place = places_[t];
-  const int64_t first = (first_block_[t] - first_block_[static_cast<size_t>(Root(source))]) * FormAt(Root(id)).pixels();
+  const int64_t first = (first_block_[t] - first_block_[static_cast<size_t>(Root(source))]) *
+                        FormAt(Root(id)).pixels();
   place.buffer = from.buffer;
   place.holder = from.holder;
   place.first_vector = from.first_vector + first;

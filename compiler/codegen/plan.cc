@@ -1,8 +1,8 @@
 // What runs where: aliases, host steps, segments, memory; and the assembly of the program.
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <set>
-
-#include <fmt/format.h>
 
 #include "lowering.h"
 #include "octile/numerics/constants.h"
@@ -44,7 +44,8 @@ Lowering::Lowering(const ir::Graph& graph, const Config& config, const CompileOp
 
 ir::TensorId Lowering::Source(ir::TensorId id) const {
   const int producer = producers_[static_cast<size_t>(id)];
-  if (producer >= 0 && IsLazy(producer)) return Root(graph_.steps[static_cast<size_t>(producer)].inputs[0]);
+  if (producer >= 0 && IsLazy(producer))
+    return Root(graph_.steps[static_cast<size_t>(producer)].inputs[0]);
   return Root(id);
 }
 
@@ -76,13 +77,17 @@ void Lowering::FindAliases() {
     const std::optional<Form>& in = form_[static_cast<size_t>(step.inputs[0])];
     const std::optional<Form>& out = form_[static_cast<size_t>(step.output)];
     if (!in) continue;
-    // The same image: one place. A graph output needs a place of its own name only for its descriptor, which is made from the root's.
-    const bool planar = planar_[static_cast<size_t>(step.inputs[0])] || planar_[static_cast<size_t>(step.output)];
+    // The same image: one place. A graph output needs a place of its own name only for its
+    // descriptor, which is made from the root's.
+    const bool planar =
+        planar_[static_cast<size_t>(step.inputs[0])] || planar_[static_cast<size_t>(step.output)];
     if (planar && in->c == out->c && in->pixels() == out->pixels()) {
       root_[static_cast<size_t>(step.output)] = Root(step.inputs[0]);
       continue;
     }
-    if (out && *in == *out && (in->pixels() == 1 || Info(step.inputs[0]).shape.size() == Info(step.output).shape.size())) {
+    if (out && *in == *out &&
+        (in->pixels() == 1 ||
+         Info(step.inputs[0]).shape.size() == Info(step.output).shape.size())) {
       root_[static_cast<size_t>(step.output)] = Root(step.inputs[0]);
       lazy_[i] = false;
       continue;
@@ -107,7 +112,8 @@ std::optional<std::string> Lowering::HostReason(const passes::FusedStep& group) 
     if (info.is_constant()) continue;
     const std::optional<Form>& form = form_[static_cast<size_t>(input)];
     if (!form && Source(input) == Root(input)) return "batch above 1 or rank above 4";
-    if (form && (form->h > kMostPixels || form->w > kMostPixels)) return "image above 32767 rows or columns";
+    if (form && (form->h > kMostPixels || form->w > kMostPixels))
+      return "image above 32767 rows or columns";
     if (!info.is_code()) return "not 8-bit codes";
   }
   const ir::TensorInfo& output = Info(step.output);
@@ -117,14 +123,18 @@ std::optional<std::string> Lowering::HostReason(const passes::FusedStep& group) 
   const Shape& in_shape = Info(step.inputs[0]).shape;
   if (group.residual >= 0) {
     const auto& add = std::get<ir::Add>(graph_.steps[static_cast<size_t>(group.residual)].op);
-    if (!numerics::SupportedAddConstants({add.ra, add.rb, add.f})) return "scales too far apart for the adder (N6)";
+    if (!numerics::SupportedAddConstants({add.ra, add.rb, add.f}))
+      return "scales too far apart for the adder (N6)";
   }
   if (const auto* conv = std::get_if<ir::Conv>(&step.op)) {
     if (in_shape.size() != 4) return "not a 2-D convolution";
-    if (!WindowFits(conv->kernel[0], conv->kernel[1], conv->strides[0], conv->strides[1], conv->dilations[0], conv->dilations[1])) {
+    if (!WindowFits(conv->kernel[0], conv->kernel[1], conv->strides[0], conv->strides[1],
+                    conv->dilations[0], conv->dilations[1])) {
       return kWindowLimit;
     }
-    if (std::any_of(conv->pads.begin(), conv->pads.end(), [](int64_t pad) { return pad > kMostPixels; })) return "padding above 32767";
+    if (std::any_of(conv->pads.begin(), conv->pads.end(),
+                    [](int64_t pad) { return pad > kMostPixels; }))
+      return "padding above 32767";
     return std::nullopt;
   }
   if (std::holds_alternative<ir::Gemm>(step.op)) {
@@ -133,12 +143,14 @@ std::optional<std::string> Lowering::HostReason(const passes::FusedStep& group) 
   }
   if (std::holds_alternative<ir::GlobalAveragePool>(step.op)) {
     const std::optional<Form>& in = form_[static_cast<size_t>(step.inputs[0])];
-    if (in_shape.size() != 4 || in->h > 63 || in->w > 63) return "global average over more than 63 rows or columns";
+    if (in_shape.size() != 4 || in->h > 63 || in->w > 63)
+      return "global average over more than 63 rows or columns";
     return std::nullopt;
   }
   if (const auto* pool = std::get_if<ir::MaxPool>(&step.op)) {
     if (in_shape.size() != 4) return "not a 2-D pooling";
-    if (!WindowFits(pool->kernel[0], pool->kernel[1], pool->strides[0], pool->strides[1], pool->dilations[0], pool->dilations[1])) {
+    if (!WindowFits(pool->kernel[0], pool->kernel[1], pool->strides[0], pool->strides[1],
+                    pool->dilations[0], pool->dilations[1])) {
       return kWindowLimit;
     }
     return std::nullopt;
@@ -146,7 +158,8 @@ std::optional<std::string> Lowering::HostReason(const passes::FusedStep& group) 
   if (std::holds_alternative<ir::AveragePool>(step.op)) return "windowed average is fp32 (N8)";
   if (std::holds_alternative<ir::Table>(step.op)) return std::nullopt;
   if (std::holds_alternative<ir::Add>(step.op) || std::holds_alternative<ir::Mul>(step.op)) {
-    if (const auto* add = std::get_if<ir::Add>(&step.op); add != nullptr && !numerics::SupportedAddConstants({add->ra, add->rb, add->f})) {
+    if (const auto* add = std::get_if<ir::Add>(&step.op);
+        add != nullptr && !numerics::SupportedAddConstants({add->ra, add->rb, add->f})) {
       return "scales too far apart for the adder (N6)";
     }
     for (const ir::TensorId input : step.inputs) {
@@ -162,7 +175,9 @@ std::optional<std::string> Lowering::HostReason(const passes::FusedStep& group) 
   const auto movable = [&](const Form& form) { return form.w <= 4095; };
   if (const auto* concat = std::get_if<ir::Concat>(&step.op)) {
     const auto rank = static_cast<int64_t>(output.shape.size());
-    const bool axis_fits = rank == 4 ? concat->axis >= 1 : rank == 2 || (rank == 3 && concat->axis >= 1 && output.shape[0] == 1);
+    const bool axis_fits =
+        rank == 4 ? concat->axis >= 1
+                  : rank == 2 || (rank == 3 && concat->axis >= 1 && output.shape[0] == 1);
     if (!axis_fits) return "concatenation along this axis";
     for (const ir::TensorId input : step.inputs) {
       if (Info(input).is_constant()) return "concatenation with a constant";
@@ -173,15 +188,19 @@ std::optional<std::string> Lowering::HostReason(const passes::FusedStep& group) 
     const size_t rank = slice->starts.size();
     if (rank < 2 || rank > 4) return "slice of this rank";
     const size_t channel_axis = ChannelAxis(step.output);
-    const bool whole_blocks = slice->steps[channel_axis] == 1 && slice->starts[channel_axis] % n_ == 0;
+    const bool whole_blocks =
+        slice->steps[channel_axis] == 1 && slice->starts[channel_axis] % n_ == 0;
     for (size_t axis = 0; axis < rank; ++axis) {
       if (axis == channel_axis) {
-        if (slice->steps[axis] < 1 && in_shape[axis] > 1 && slice->steps[axis] == 0) return "slice step 0";
+        if (slice->steps[axis] < 1 && in_shape[axis] > 1 && slice->steps[axis] == 0)
+          return "slice step 0";
         continue;
       }
-      const bool whole = slice->starts[axis] == 0 && slice->steps[axis] == 1 && output.shape[axis] == in_shape[axis];
+      const bool whole = slice->starts[axis] == 0 && slice->steps[axis] == 1 &&
+                         output.shape[axis] == in_shape[axis];
       if (!whole && !whole_blocks) return "slice of channels inside a block and of pixels at once";
-      if (slice->steps[axis] < 1 || slice->steps[axis] > 15) return "slice with a step outside 1..15";
+      if (slice->steps[axis] < 1 || slice->steps[axis] > 15)
+        return "slice with a step outside 1..15";
       const bool outer = rank == 2 ? false : axis == 0;
       if (!whole && outer) return "slice of the outermost dimension";
     }
@@ -189,9 +208,11 @@ std::optional<std::string> Lowering::HostReason(const passes::FusedStep& group) 
   }
   if (const auto* pad = std::get_if<ir::Pad>(&step.op)) {
     if (pad->mode != ir::PadMode::kConstant) return "reflecting or repeating padding";
-    if (output.shape.size() != 4 || pad->before[0] != 0 || pad->after[0] != 0 || !movable(*out)) return "padding of this dimension";
+    if (output.shape.size() != 4 || pad->before[0] != 0 || pad->after[0] != 0 || !movable(*out))
+      return "padding of this dimension";
     const bool channels = pad->before[1] != 0 || pad->after[1] != 0;
-    if (channels && (pad->before[1] % n_ != 0 || in_shape[1] % n_ != 0)) return "padding channels inside a block";
+    if (channels && (pad->before[1] % n_ != 0 || in_shape[1] % n_ != 0))
+      return "padding channels inside a block";
     return std::nullopt;
   }
   if (const auto* resize = std::get_if<ir::ResizeNearest>(&step.op)) {
@@ -204,7 +225,8 @@ std::optional<std::string> Lowering::HostReason(const passes::FusedStep& group) 
       }
       return true;
     };
-    if (in_shape.size() != 4 || !regular(resize->rows, in->h) || !regular(resize->columns, in->w) || !movable(*out)) {
+    if (in_shape.size() != 4 || !regular(resize->rows, in->h) || !regular(resize->columns, in->w) ||
+        !movable(*out)) {
       return "resizing by other than whole factors up to 15";
     }
     return std::nullopt;
@@ -236,7 +258,9 @@ Status Lowering::MakePlan() {
       for (size_t g = 0; g < groups_.size(); ++g) {
         if (done[g] || host_reason_[g].has_value() == device) continue;
         const std::vector<ir::TensorId> inputs = GroupInputs(groups_[g]);
-        if (!std::all_of(inputs.begin(), inputs.end(), [&](ir::TensorId id) { return ready_tensor[static_cast<size_t>(id)]; })) continue;
+        if (!std::all_of(inputs.begin(), inputs.end(),
+                         [&](ir::TensorId id) { return ready_tensor[static_cast<size_t>(id)]; }))
+          continue;
         done[g] = progress = true;
         --remaining;
         ready_tensor[static_cast<size_t>(groups_[g].output)] = true;
@@ -259,9 +283,8 @@ Status Lowering::MakePlan() {
   }
   // A segment of reshapes that move nothing needs no job.
   std::erase_if(items_, [&](const Item& item) {
-    return item.device && std::all_of(item.groups.begin(), item.groups.end(), [&](size_t g) {
-             return MovesNothing(groups_[g]);
-           });
+    return item.device && std::all_of(item.groups.begin(), item.groups.end(),
+                                      [&](size_t g) { return MovesNothing(groups_[g]); });
   });
   return {};
 }
@@ -307,9 +330,12 @@ Status Lowering::AssignMemory() {
     if (!from_device) {
       place.region = kInputRegion;
       const int maker = producers_[t];
-      // What the user or the edge hands over is plain NCHW; a host step inside the network writes the blocked layout.
-      const bool edge = maker < 0 || std::holds_alternative<ir::Quantize>(graph_.steps[static_cast<size_t>(maker)].op);
-      place.plain = edge && !form.channels_last && form.pixels() > 1 && form.w <= 4095;  // PACK's columns
+      // What the user or the edge hands over is plain NCHW; a host step inside the network writes
+      // the blocked layout.
+      const bool edge = maker < 0 || std::holds_alternative<ir::Quantize>(
+                                         graph_.steps[static_cast<size_t>(maker)].op);
+      place.plain =
+          edge && !form.channels_last && form.pixels() > 1 && form.w <= 4095;  // PACK's columns
       if (place.plain) bytes = info.size() + 2 * n_;  // whole beats are read around the last byte
       place.offset = input_bytes_;
       input_bytes_ = AlignUp(input_bytes_ + bytes);
@@ -335,7 +361,8 @@ void Lowering::PlaceConstant(ir::TensorId id, const Shape& like) {
       for (int64_t x = 0; x < form.w; ++x) {
         const int64_t flat = form.channels_last ? x * form.c + c : (c * form.h + y) * form.w + x;
         const int64_t vector = (c / n_ * form.h + y) * form.w + x;
-        bytes[static_cast<size_t>(vector * n_ + c % n_)] = (*info.constant)[static_cast<size_t>(flat)];
+        bytes[static_cast<size_t>(vector * n_ + c % n_)] =
+            (*info.constant)[static_cast<size_t>(flat)];
       }
     }
   }
@@ -346,9 +373,12 @@ void Lowering::PlaceConstant(ir::TensorId id, const Shape& like) {
 }
 
 bool Lowering::StaysPlain(const ir::Step& step) const {
-  if (home_[static_cast<size_t>(step.output)].in_memory && needs_memory_[static_cast<size_t>(step.output)]) return false;
+  if (home_[static_cast<size_t>(step.output)].in_memory &&
+      needs_memory_[static_cast<size_t>(step.output)])
+    return false;
   return std::all_of(graph_.steps.begin(), graph_.steps.end(), [&](const ir::Step& reader) {
-    const bool reads = std::find(reader.inputs.begin(), reader.inputs.end(), step.output) != reader.inputs.end();
+    const bool reads =
+        std::find(reader.inputs.begin(), reader.inputs.end(), step.output) != reader.inputs.end();
     const auto* conv = std::get_if<ir::Conv>(&reader.op);
     return !reads || (conv != nullptr && conv->group == 1);
   });
@@ -360,33 +390,40 @@ Status Lowering::LowerGroup(const passes::FusedStep& group) {
     if (Info(input).is_constant()) PlaceConstant(input, Info(step.output).shape);
   }
   if (const auto* conv = std::get_if<ir::Conv>(&step.op)) {
-    const bool depthwise = conv->group > 1 && conv->group == Info(step.inputs[0]).shape[1] && conv->group == Info(step.output).shape[1];
+    const bool depthwise = conv->group > 1 && conv->group == Info(step.inputs[0]).shape[1] &&
+                           conv->group == Info(step.output).shape[1];
     const int64_t taps = conv->kernel[0] * conv->kernel[1];
     bool one_pass = true;
     if (depthwise) {
       int least = 0, greatest = 0;
       for (size_t i = 0; i < conv->weights.codes.size(); ++i) {
-        const int difference = conv->weights.at(static_cast<int64_t>(i)) - conv->weights.zero_points[i / static_cast<size_t>(taps)];
+        const int difference = conv->weights.at(static_cast<int64_t>(i)) -
+                               conv->weights.zero_points[i / static_cast<size_t>(taps)];
         least = std::min(least, difference);
         greatest = std::max(greatest, difference);
       }
       one_pass = !ChooseCoding(least, greatest).two_passes;
     }
-    const bool vector = depthwise && one_pass && (taps + 3) / 4 <= arch_.wrows / 2 && group.residual < 0 &&
-                        Info(step.output).dtype != DType::kS32;
+    const bool vector = depthwise && one_pass && (taps + 3) / 4 <= arch_.wrows / 2 &&
+                        group.residual < 0 && Info(step.output).dtype != DType::kS32;
     return vector ? LowerWindow(group) : LowerConv(group, *conv);
   }
   if (const auto* gemm = std::get_if<ir::Gemm>(&step.op)) return LowerGemm(group, *gemm);
-  if (std::holds_alternative<ir::MaxPool>(step.op) || std::holds_alternative<ir::GlobalAveragePool>(step.op)) return LowerWindow(group);
-  if (std::holds_alternative<ir::Table>(step.op) || std::holds_alternative<ir::Add>(step.op) || std::holds_alternative<ir::Mul>(step.op)) {
+  if (std::holds_alternative<ir::MaxPool>(step.op) ||
+      std::holds_alternative<ir::GlobalAveragePool>(step.op))
+    return LowerWindow(group);
+  if (std::holds_alternative<ir::Table>(step.op) || std::holds_alternative<ir::Add>(step.op) ||
+      std::holds_alternative<ir::Mul>(step.op)) {
     return LowerElementwise(group);
   }
   if (group.shuffle_groups > 0) return LowerShuffle(group);
   if (const auto* concat = std::get_if<ir::Concat>(&step.op)) return LowerConcat(step, *concat);
   if (const auto* slice = std::get_if<ir::Slice>(&step.op)) return LowerSlice(step, *slice);
   if (const auto* pad = std::get_if<ir::Pad>(&step.op)) return LowerPad(step, *pad);
-  if (const auto* resize = std::get_if<ir::ResizeNearest>(&step.op)) return LowerResize(group, *resize);
-  return Fail(ErrorCode::kInternal, fmt::format("step '{}' ({}) has no lowering", step.name, ir::OpName(step.op)));
+  if (const auto* resize = std::get_if<ir::ResizeNearest>(&step.op))
+    return LowerResize(group, *resize);
+  return Fail(ErrorCode::kInternal,
+              fmt::format("step '{}' ({}) has no lowering", step.name, ir::OpName(step.op)));
 }
 
 Status Lowering::LowerSegment(const Item& item, Program& program) {
@@ -408,7 +445,8 @@ Status Lowering::LowerSegment(const Item& item, Program& program) {
       layer.macs += ir::MacCount(graph_, step);
     }
     layer_ = static_cast<int>(program.layers.size());
-    if (layer_ > 4095) return Fail(ErrorCode::kProgram, "the model has more than 4096 layers on the device");
+    if (layer_ > 4095)
+      return Fail(ErrorCode::kProgram, "the model has more than 4096 layers on the device");
     group_step_ = layer.steps.back();
     program.layers.push_back(std::move(layer));
     if (Status status = LowerGroup(group); !status) return status;
@@ -421,7 +459,8 @@ Status Lowering::LowerSegment(const Item& item, Program& program) {
   OCTILE_ASSIGN_OR_RETURN(ScheduledProgram scheduled, Schedule(std::move(operations), config_));
   PlanItem plan;
   plan.kind = PlanKind::kDevice;
-  while (program.instructions.size() % 4 != 0) program.instructions.push_back(isa::Encode(isa::End{}));
+  while (program.instructions.size() % 4 != 0)
+    program.instructions.push_back(isa::Encode(isa::End{}));
   plan.first = static_cast<int64_t>(program.instructions.size());
   plan.count = static_cast<int64_t>(scheduled.operations.size());
   plan.name = fmt::format("device segment, layers {}..{}", first_layer, program.layers.size() - 1);
@@ -440,7 +479,9 @@ Status Lowering::LowerSegment(const Item& item, Program& program) {
     plan.steps.push_back(step_of_[static_cast<size_t>(groups_[g].main)]);
     for (const ir::TensorId input : GroupInputs(groups_[g])) {
       const ir::TensorId source = Source(input);
-      if (!Info(source).is_constant() && home_[static_cast<size_t>(source)].in_memory && !written.contains(source)) read.insert(source);
+      if (!Info(source).is_constant() && home_[static_cast<size_t>(source)].in_memory &&
+          !written.contains(source))
+        read.insert(source);
     }
     const ir::TensorId output = Root(groups_[g].output);
     if (home_[static_cast<size_t>(output)].in_memory) written.insert(output);
@@ -464,7 +505,9 @@ TensorDescriptor Lowering::Describe(ir::TensorId id) const {
     d.scale = info.quant->scale;
     d.zero_point = info.quant->zero_point;
   }
-  d.role = place.region == kInputRegion ? TensorRole::kInput : place.region == kOutputRegion ? TensorRole::kOutput : TensorRole::kIntermediate;
+  d.role = place.region == kInputRegion    ? TensorRole::kInput
+           : place.region == kOutputRegion ? TensorRole::kOutput
+                                           : TensorRole::kIntermediate;
   d.region = place.region;
   d.offset = static_cast<uint64_t>(place.offset);
   d.layout = place.plain ? Layout::kPlain : Layout::kBlocked;
@@ -495,7 +538,8 @@ Expected<Program> Lowering::Assemble(const ir::Graph& imported) {
   program.arch = arch_;
   program.model = options_.model_name;
   const std::vector<int32_t> imported_producers = ir::Producers(imported);
-  for (const ir::Step& step : graph_.steps) step_of_.push_back(imported_producers[static_cast<size_t>(step.output)]);
+  for (const ir::Step& step : graph_.steps)
+    step_of_.push_back(imported_producers[static_cast<size_t>(step.output)]);
 
   for (const Item& item : items_) {
     if (item.device) {
@@ -505,7 +549,8 @@ Expected<Program> Lowering::Assemble(const ir::Graph& imported) {
     const passes::FusedStep& group = groups_[item.groups[0]];
     const ir::Step& step = graph_.steps[static_cast<size_t>(group.main)];
     PlanItem plan;
-    const bool edge = std::holds_alternative<ir::Quantize>(step.op) || std::holds_alternative<ir::Dequantize>(step.op);
+    const bool edge = std::holds_alternative<ir::Quantize>(step.op) ||
+                      std::holds_alternative<ir::Dequantize>(step.op);
     plan.kind = edge ? PlanKind::kEdge : PlanKind::kHost;
     plan.name = fmt::format("{} '{}'", ir::OpName(step.op), step.name);
     plan.reason = *host_reason_[item.groups[0]];
@@ -525,7 +570,8 @@ Expected<Program> Lowering::Assemble(const ir::Graph& imported) {
       const int32_t producer = imported_producers[static_cast<size_t>(id)];
       if (producer < 0) continue;
       steps.push_back(producer);
-      for (const ir::TensorId input : imported.steps[static_cast<size_t>(producer)].inputs) want.push_back(input);
+      for (const ir::TensorId input : imported.steps[static_cast<size_t>(producer)].inputs)
+        want.push_back(input);
     }
     std::sort(steps.begin(), steps.end());
     plan.steps = std::move(steps);
@@ -536,7 +582,8 @@ Expected<Program> Lowering::Assemble(const ir::Graph& imported) {
   // Descriptors of everything that crosses between host and device, once per name.
   std::set<ir::TensorId> described;
   const auto describe = [&](ir::TensorId id) {
-    if (home_[static_cast<size_t>(Source(id))].in_memory && !Info(id).is_constant() && described.insert(id).second) {
+    if (home_[static_cast<size_t>(Source(id))].in_memory && !Info(id).is_constant() &&
+        described.insert(id).second) {
       program.tensors.push_back(Describe(id));
     }
   };
@@ -552,15 +599,23 @@ Expected<Program> Lowering::Assemble(const ir::Graph& imported) {
 
   program.estimated_cycles = estimated_cycles_;
   std::vector<uint8_t> code;
-  const auto region = [&](RegionKind kind, const char* name, int64_t size, bool read, bool write, bool execute, std::vector<uint8_t> data) {
-    program.regions.push_back({kind, name, static_cast<uint64_t>(std::max<int64_t>(AlignUp(size), kAlignment)), read, write, execute, std::move(data)});
+  const auto region = [&](RegionKind kind, const char* name, int64_t size, bool read, bool write,
+                          bool execute, std::vector<uint8_t> data) {
+    program.regions.push_back({kind, name,
+                               static_cast<uint64_t>(std::max<int64_t>(AlignUp(size), kAlignment)),
+                               read, write, execute, std::move(data)});
   };
-  for (const auto bytes : {static_cast<int64_t>(constants_.size()), input_bytes_, output_bytes_, scratch_bytes_}) {
-    if (bytes >= int64_t{1} << 32) return Fail(ErrorCode::kProgram, "a memory region of the program would exceed 4 GiB");
+  for (const auto bytes :
+       {static_cast<int64_t>(constants_.size()), input_bytes_, output_bytes_, scratch_bytes_}) {
+    if (bytes >= int64_t{1} << 32)
+      return Fail(ErrorCode::kProgram, "a memory region of the program would exceed 4 GiB");
   }
-  region(RegionKind::kProgram, "program", static_cast<int64_t>(program.instructions.size()) * isa::kInstructionBytes, false, false, true, {});
+  region(RegionKind::kProgram, "program",
+         static_cast<int64_t>(program.instructions.size()) * isa::kInstructionBytes, false, false,
+         true, {});
   const auto constant_bytes = static_cast<int64_t>(constants_.size());
-  region(RegionKind::kConstants, "constants", constant_bytes, true, false, false, std::move(constants_));
+  region(RegionKind::kConstants, "constants", constant_bytes, true, false, false,
+         std::move(constants_));
   region(RegionKind::kInputs, "inputs", input_bytes_, true, false, false, {});
   region(RegionKind::kOutputs, "outputs", output_bytes_, true, true, false, {});
   region(RegionKind::kScratch, "scratch", scratch_bytes_, true, true, false, {});
@@ -575,7 +630,8 @@ Expected<Program> Lowering::Run(const ir::Graph& imported) {
   return Assemble(imported);
 }
 
-Expected<Program> Compile(const ir::Graph& imported, const Config& config, const CompileOptions& options) {
+Expected<Program> Compile(const ir::Graph& imported, const Config& config,
+                          const CompileOptions& options) {
   ir::Graph graph = imported;
   OCTILE_RETURN_IF_ERROR(passes::RunPasses(graph, passes::DefaultPipeline()));
   OCTILE_ASSIGN_OR_RETURN(Program program, Lowering(graph, config, options).Run(imported));

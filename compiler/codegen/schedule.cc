@@ -1,11 +1,11 @@
 #include "schedule.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 #include <deque>
 #include <map>
-
-#include <fmt/format.h>
 
 #include "accesses.h"
 #include "window_cycles.h"
@@ -16,7 +16,7 @@ namespace {
 constexpr int kQueues = isa::kQueues;
 constexpr int kExe = static_cast<int>(isa::Queue::kExe);
 constexpr int kWgt = static_cast<int>(isa::Queue::kWgt);
-constexpr int kMemoryChunk = 256;  // granularity of memory dependencies, bytes
+constexpr int kMemoryChunk = 256;   // granularity of memory dependencies, bytes
 constexpr size_t kLookahead = 192;  // instructions of a queue that compete for the next place
 
 // Read and write streams of the bank rule (docs/timing.md, section 3).
@@ -25,10 +25,11 @@ constexpr bool IsRead(int stream) { return stream <= kStoRead; }
 
 struct Node {
   int queue = 0;
-  std::array<int, kQueues> need;       // per queue: node that must be complete before this one issues, -1 none
-  std::array<int, kQueues> known;      // per queue: latest node known complete when this one issues
-  std::vector<int> signal_to;          // queues that wait for this node
-  std::vector<int> wait_from;          // queues this node waits for
+  std::array<int, kQueues>
+      need;  // per queue: node that must be complete before this one issues, -1 none
+  std::array<int, kQueues> known;  // per queue: latest node known complete when this one issues
+  std::vector<int> signal_to;      // queues that wait for this node
+  std::vector<int> wait_from;      // queues this node waits for
   int64_t issue = 0;
   int64_t complete = 0;
 };
@@ -36,7 +37,10 @@ struct Node {
 class Scheduler {
  public:
   Scheduler(std::vector<isa::Operation> operations, const Config& config)
-      : operations_(std::move(operations)), config_(config), arch_(config.arch), nodes_(operations_.size()) {}
+      : operations_(std::move(operations)),
+        config_(config),
+        arch_(config.arch),
+        nodes_(operations_.size()) {}
 
   Expected<ScheduledProgram> Run() {
     OCTILE_RETURN_IF_ERROR(Reorder());
@@ -47,12 +51,15 @@ class Scheduler {
   }
 
  private:
-  // --- Order --------------------------------------------------------------------------------------------------------
+  // --- Order
+  // --------------------------------------------------------------------------------------------------------
 
-  // Lets the queues of transfers and of the vector unit serve a later layer while an earlier one waits: the program lists one layer after
-  // the other, and a queue in that order would hold the loads of a depthwise step back until the array's step before it has made all its
-  // loads. The array (and with it the weight ring) keeps its order. The new list is an order in which every conflicting
-  // pair of accesses keeps its direction, so that executing it one instruction after the other means the same.
+  // Lets the queues of transfers and of the vector unit serve a later layer while an earlier one
+  // waits: the program lists one layer after the other, and a queue in that order would hold the
+  // loads of a depthwise step back until the array's step before it has made all its loads. The
+  // array (and with it the weight ring) keeps its order. The new list is an order in which every
+  // conflicting pair of accesses keeps its direction, so that executing it one instruction after
+  // the other means the same.
   Status Reorder() {
     predecessors_.assign(operations_.size(), {});
     FindPredecessors();
@@ -71,7 +78,8 @@ class Scheduler {
 
   void Precedes(int before, int after) {
     std::vector<int>& list = predecessors_[static_cast<size_t>(after)];
-    if (before >= 0 && before != after && (list.empty() || list.back() != before)) list.push_back(before);
+    if (before >= 0 && before != after && (list.empty() || list.back() != before))
+      list.push_back(before);
   }
 
   // Readers of one datum by one queue keep their order, so that the last of them stands for all.
@@ -102,12 +110,15 @@ class Scheduler {
         state.written = self;
       };
       const Accesses accesses = AccessesOf(operations_[i], arch_);
-      const auto each = [](std::vector<State>& states, size_t begin, size_t end, const auto& action) {
+      const auto each = [](std::vector<State>& states, size_t begin, size_t end,
+                           const auto& action) {
         if (states.size() < end) states.resize(end);
         for (size_t at = begin; at < end; ++at) action(states[at]);
       };
       const auto range = [&](const std::vector<Span>& spans, const auto& action) {
-        for (const Span& span : spans) each(buffer, static_cast<size_t>(span.begin), static_cast<size_t>(span.begin + span.length), action);
+        for (const Span& span : spans)
+          each(buffer, static_cast<size_t>(span.begin),
+               static_cast<size_t>(span.begin + span.length), action);
       };
       range(accesses.read_a, reads);
       range(accesses.read_b, reads);
@@ -117,7 +128,8 @@ class Scheduler {
         const auto end = static_cast<size_t>((span.end - 1) / kMemoryChunk) + 1;
         if (accesses.memory_write) {
           each(memory[span.region], begin, end, writes);
-        } else if (std::holds_alternative<isa::Lda>(operations_[i])) {  // parameters and weights are constants
+        } else if (std::holds_alternative<isa::Lda>(
+                       operations_[i])) {  // parameters and weights are constants
           each(memory[span.region], begin, end, reads);
         }
       }
@@ -137,7 +149,8 @@ class Scheduler {
     }
   }
 
-  // --- Dependencies -------------------------------------------------------------------------------------------------
+  // --- Dependencies
+  // -------------------------------------------------------------------------------------------------
 
   void Need(Node& node, int other) {
     if (other < 0) return;
@@ -187,7 +200,8 @@ class Scheduler {
             if (q != queue) Need(node, readers[q]);
           }
           int& writer = written[static_cast<size_t>(v)];
-          if (writer >= 0 && nodes_[static_cast<size_t>(writer)].queue != node.queue) Need(node, writer);
+          if (writer >= 0 && nodes_[static_cast<size_t>(writer)].queue != node.queue)
+            Need(node, writer);
         }
       }
       for (const Span& span : accesses.write) {
@@ -235,7 +249,8 @@ class Scheduler {
               std::array<std::array<int, 32>, kStreams>& claimed) {
     const auto apply = [&](int stream, const std::vector<Span>& spans) {
       BankRange range = BanksOf(spans, arch_);
-      // A window that lies wholly in the padding reads nothing but still claims what its fields say: bank 0.
+      // A window that lies wholly in the padding reads nothing but still claims what its fields
+      // say: bank 0.
       if (spans.empty() && (stream == kExeIn || stream == kVecA)) range = {0, 0};
       for (int bank = range.first; bank <= range.last; ++bank) {
         for (int other = 0; other < kStreams; ++other) {
@@ -263,26 +278,30 @@ class Scheduler {
     }
   }
 
-  // --- Timeline -----------------------------------------------------------------------------------------------------
+  // --- Timeline
+  // -----------------------------------------------------------------------------------------------------
 
   int64_t TileSlot(const isa::Mma& op, bool last) const {
     const int64_t m = int64_t{op.mh} * op.mw * (last && op.emit && op.raw ? 4 : 1);
     return std::max<int64_t>({m, arch_.n / arch_.weight_rows, 4});
   }
 
-  // Serves the queues in the order in which their heads can issue; the read channel serves one transfer at a time. With `order`, a queue
-  // that may be reordered offers what is ready among its next instructions instead of its head alone, the predecessors count instead of
-  // the needs, and `order` receives the instructions as they issue.
+  // Serves the queues in the order in which their heads can issue; the read channel serves one
+  // transfer at a time. With `order`, a queue that may be reordered offers what is ready among its
+  // next instructions instead of its head alone, the predecessors count instead of the needs, and
+  // `order` receives the instructions as they issue.
   Status Timeline(std::vector<int>* order) {
     const int64_t latency = config_.platform.read_latency;
     const int64_t beat = config_.platform.beat_interval;
     std::array<std::deque<int>, kQueues> queues;
-    for (size_t i = 0; i < nodes_.size(); ++i) queues[static_cast<size_t>(nodes_[i].queue)].push_back(static_cast<int>(i));
+    for (size_t i = 0; i < nodes_.size(); ++i)
+      queues[static_cast<size_t>(nodes_[i].queue)].push_back(static_cast<int>(i));
     std::vector<bool> done(nodes_.size(), false);
     std::array<int64_t, kQueues> ready{};
     int64_t read_free = 0;
     int64_t write_free = 0;
-    // Weight tiles: cumulative count of loaded ones with arrival times, and the starts of consumed ones (per instruction).
+    // Weight tiles: cumulative count of loaded ones with arrival times, and the starts of consumed
+    // ones (per instruction).
     struct Batch {
       int64_t tiles;    // cumulative, after this batch
       int64_t first;    // arrival of its first tile
@@ -339,10 +358,12 @@ class Scheduler {
         }
         if (head < 0) continue;
         if (q == kWgt) {
-          // Room for the first burst; the rest streams while the array consumes. A tile is free when it starts.
+          // Room for the first burst; the rest streams while the array consumes. A tile is free
+          // when it starts.
           const auto& op = std::get<isa::Ldw>(operations_[static_cast<size_t>(head)]);
           const int64_t before = loads.empty() ? 0 : loads.back().tiles;
-          const int64_t first = std::min<int64_t>(op.tiles, std::max<int64_t>(1, 256 / arch_.tile_bytes()));
+          const int64_t first =
+              std::min<int64_t>(op.tiles, std::max<int64_t>(1, 256 / arch_.tile_bytes()));
           const int64_t must_free = before + first - arch_.ring_tiles;
           if (must_free > 0) {
             while (use_cursor < uses.size() && uses[use_cursor].tiles < must_free) ++use_cursor;
@@ -364,7 +385,8 @@ class Scheduler {
         }
       }
       if (best < 0) {
-        return Fail(ErrorCode::kInternal, "the instruction list has a dependency that nothing fulfils");
+        return Fail(ErrorCode::kInternal,
+                    "the instruction list has a dependency that nothing fulfils");
       }
       Node& node = nodes_[static_cast<size_t>(best)];
       const auto q = static_cast<size_t>(node.queue);
@@ -392,7 +414,9 @@ class Scheduler {
         size_t use = use_cursor;
         while (use + 1 < uses.size() && uses[use].tiles < last_free) ++use;
         if (use < uses.size() && uses[use].tiles >= last_free) {
-          node.complete = std::max(node.complete, uses[use].end - (uses[use].tiles - last_free) * uses[use].slot + latency + 2);
+          node.complete = std::max(
+              node.complete,
+              uses[use].end - (uses[use].tiles - last_free) * uses[use].slot + latency + 2);
           ready[q] = std::max(ready[q], node.complete - latency - 2);
         }
         loads.push_back({before + ldw->tiles, start + latency + arch_.n * beat, node.complete});
@@ -413,7 +437,8 @@ class Scheduler {
         // The last tile starts once it has arrived.
         size_t last_load = load_cursor;
         while (last_load + 1 < loads.size() && loads[last_load].tiles < before + tiles) ++last_load;
-        const int64_t end = std::max(start + busy, loads[last_load].arrival + 8 + TileSlot(*mma, true));
+        const int64_t end =
+            std::max(start + busy, loads[last_load].arrival + 8 + TileSlot(*mma, true));
         uses.push_back({before + tiles, end - TileSlot(*mma, true), TileSlot(*mma, false)});
         ready[q] = end - 1;
         node.complete = end + 2 * arch_.n + 28;
@@ -426,8 +451,9 @@ class Scheduler {
         } else if (const auto* pack = std::get_if<isa::Pack>(&op)) {
           const int64_t lanes = int64_t{pack->kh} * pack->kw * pack->planes;
           for (int64_t lane = 0; lane < lanes; lane += arch_.n) {
-            work += std::max<int64_t>(std::min<int64_t>(arch_.n, lanes - lane) * (pack->stride_x + 1), arch_.n) * pack->mh *
-                    ((pack->mw + arch_.n - 1) / arch_.n);
+            work += std::max<int64_t>(
+                        std::min<int64_t>(arch_.n, lanes - lane) * (pack->stride_x + 1), arch_.n) *
+                    pack->mh * ((pack->mw + arch_.n - 1) / arch_.n);
           }
           work += arch_.n;
         }
@@ -439,7 +465,8 @@ class Scheduler {
     return {};
   }
 
-  // --- Semaphores ---------------------------------------------------------------------------------------------------
+  // --- Semaphores
+  // ---------------------------------------------------------------------------------------------------
 
   void Semaphores() {
     std::array<int, kQueues> last;  // latest node of each queue so far
@@ -483,7 +510,8 @@ class Scheduler {
     }
   }
 
-  // --- Merge --------------------------------------------------------------------------------------------------------
+  // --- Merge
+  // --------------------------------------------------------------------------------------------------------
 
   Expected<ScheduledProgram> Merge() {
     std::vector<int> order(nodes_.size());
@@ -495,7 +523,8 @@ class Scheduler {
     result.estimated_cycles = estimated_;
     std::map<std::pair<int, int>, int> numbers;  // (from, to) -> semaphore
     const auto semaphore = [&](int from, int to) {
-      return isa::Semaphore(numbers.try_emplace({from, to}, static_cast<int>(numbers.size())).first->second);
+      return isa::Semaphore(
+          numbers.try_emplace({from, to}, static_cast<int>(numbers.size())).first->second);
     };
     const auto push = [&](isa::Operation op, int source) {
       result.operations.push_back(std::move(op));
@@ -514,7 +543,8 @@ class Scheduler {
         extra.queue = static_cast<isa::Queue>(node.queue);
         extra.header.layer = layer;
         (wait ? extra.header.wait0 : extra.header.signal0) = list[begin];
-        if (begin + 1 < list.size()) (wait ? extra.header.wait1 : extra.header.signal1) = list[begin + 1];
+        if (begin + 1 < list.size())
+          (wait ? extra.header.wait1 : extra.header.signal1) = list[begin + 1];
         push(extra, -1);
       };
       for (size_t w = 2; w < waits.size(); w += 2) sync(waits, w, true);
@@ -527,7 +557,8 @@ class Scheduler {
       for (size_t s = 2; s < signals.size(); s += 2) sync(signals, s, false);
     }
     if (numbers.size() > isa::kSemaphores) {
-      return Fail(ErrorCode::kInternal, fmt::format("the program needs {} semaphores", numbers.size()));
+      return Fail(ErrorCode::kInternal,
+                  fmt::format("the program needs {} semaphores", numbers.size()));
     }
     push(isa::End{}, -1);
     return result;
@@ -538,7 +569,7 @@ class Scheduler {
   const ArchConfig& arch_;
   std::vector<Node> nodes_;
   std::vector<std::vector<int>> predecessors_;  // by operation, while the order is sought
-  std::vector<int> source_;                     // by operation: its index in the list that was given
+  std::vector<int> source_;  // by operation: its index in the list that was given
   int64_t estimated_ = 0;
 };
 

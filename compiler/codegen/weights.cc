@@ -7,7 +7,8 @@ namespace octile::codegen {
 
 WeightCoding ChooseCoding(int least, int greatest) {
   if (least >= -128 && greatest <= 127) return {.is_signed = true, .zero_point = 0};
-  if (greatest - least <= 255) return {.is_signed = false, .zero_point = std::clamp(-least, 0, 255)};
+  if (greatest - least <= 255)
+    return {.is_signed = false, .zero_point = std::clamp(-least, 0, 255)};
   return {.is_signed = true, .zero_point = 0, .two_passes = true};
 }
 
@@ -17,11 +18,12 @@ uint8_t WeightCode(const WeightCoding& coding, int difference, int pass) {
   return static_cast<uint8_t>(pass == 0 ? first : difference - first + kSecondPassZeroPoint);
 }
 
-void AppendTiles(const TileRequest& request, const WeightFunction& weight, const WeightCoding& coding, int n,
-                 std::vector<uint8_t>& bytes) {
+void AppendTiles(const TileRequest& request, const WeightFunction& weight,
+                 const WeightCoding& coding, int n, std::vector<uint8_t>& bytes) {
   for (int64_t ky = 0; ky < request.kh; ++ky) {
     for (int64_t kx = 0; kx < request.kw; ++kx) {
-      for (int64_t ib = request.first_in_block; ib < request.first_in_block + request.in_blocks; ++ib) {
+      for (int64_t ib = request.first_in_block; ib < request.first_in_block + request.in_blocks;
+           ++ib) {
         for (int64_t r = 0; r < n; ++r) {
           const int64_t ic = ib * n + r;
           for (int64_t c = 0; c < n; ++c) {
@@ -39,6 +41,8 @@ void AppendWord(std::vector<uint8_t>& bytes, uint32_t word) {
   for (int shift = 0; shift < 32; shift += 8) bytes.push_back(static_cast<uint8_t>(word >> shift));
 }
 
-void AppendFloat(std::vector<uint8_t>& bytes, float value) { AppendWord(bytes, std::bit_cast<uint32_t>(value)); }
+void AppendFloat(std::vector<uint8_t>& bytes, float value) {
+  AppendWord(bytes, std::bit_cast<uint32_t>(value));
+}
 
 }  // namespace octile::codegen

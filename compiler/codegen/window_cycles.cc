@@ -25,9 +25,12 @@ int64_t WindowCycles(const isa::Win& win) {
   const int64_t group = (kRowsHeld - win.kh) / win.stride_y + 1;
   const int64_t per_result = (win.kh * win.kw + kTapsPerCycle - 1) / kTapsPerCycle;
   const int64_t columns = int64_t{win.mw - 1} * win.stride_x + win.kw;
-  // A column takes as long as its reads, or as the results of the column before it. Of a group's columns mw complete results.
+  // A column takes as long as its reads, or as the results of the column before it. Of a group's
+  // columns mw complete results.
   const auto reads = [&](int64_t rows) { return (rows - 1) * win.stride_y + win.kh; };
-  const auto waits = [&](int64_t results, int64_t rows) { return std::max<int64_t>(per_result * results - reads(rows), 0); };
+  const auto waits = [&](int64_t results, int64_t rows) {
+    return std::max<int64_t>(per_result * results - reads(rows), 0);
+  };
   int64_t block = 0;
   int64_t before = 0;  // results of the group before; none in front of the first
   for (int64_t row = 0; row < win.mh; row += group) {
@@ -35,7 +38,8 @@ int64_t WindowCycles(const isa::Win& win) {
     block += columns * reads(rows) + (win.mw - 1) * waits(rows, rows) + waits(before, rows);
     before = rows;
   }
-  // Every further block begins with the results of the last group of the one before it; the last results end the phase.
+  // Every further block begins with the results of the last group of the one before it; the last
+  // results end the phase.
   const int64_t change = waits(before, std::min<int64_t>(group, win.mh));
   return win.blocks * block + (win.blocks - 1) * change + per_result * before;
 }

@@ -7,7 +7,8 @@
 
 namespace octile::codegen {
 
-// R: cycles of the read phase. By columns where the law says so (small dense kernels), otherwise one for every tap.
+// R: cycles of the read phase. By columns where the law says so (small dense kernels), otherwise
+// one for every tap.
 int64_t WindowCycles(const isa::Win& win);
 
 }  // namespace octile::codegen

@@ -149,7 +149,8 @@ class Flattener {
       if (const auto given = options_.initializer_values.find(tensor.name());
           given != options_.initializer_values.end()) {
         const Shape shape(tensor.dims().begin(), tensor.dims().end());
-        const DType dtype = ToDType(tensor.data_type(), fmt::format("initializer '{}'", tensor.name()));
+        const DType dtype =
+            ToDType(tensor.data_type(), fmt::format("initializer '{}'", tensor.name()));
         if (given->second.shape != shape || given->second.dtype != dtype)
           Refuse("initializer '{}' is {} {} in the model, the given value is {} {}", tensor.name(),
                  DTypeName(dtype), ShapeName(shape), DTypeName(given->second.dtype),
@@ -465,8 +466,7 @@ class Flattener {
     }
 
     bool constant = node.op != "RandomNormal";
-    for (const ValueId id : node.inputs)
-      constant &= id == kAbsent || model_.IsConstant(id);
+    for (const ValueId id : node.inputs) constant &= id == kAbsent || model_.IsConstant(id);
     if (node.op == "Shape" || node.op == "Size") constant = true;  // of a known shape
     std::shared_ptr<const QuantConstant> quant;
     if (constant) quant = Quantized(node, types);

@@ -76,7 +76,8 @@ std::vector<OperatorSupport> SupportedOperators() {
   std::vector<OperatorSupport> rows;
   const auto device = [&](const char* op, const char* note) { rows.push_back({op, true, note}); };
   device("Conv",
-         "constant 8-bit weights, per tensor or per channel; any padding and group; kernel up to 63, stride 15, dilation 31");
+         "constant 8-bit weights, per tensor or per channel; any padding and group; kernel up to "
+         "63, stride 15, dilation 31");
   device("Gemm", "constant 8-bit weights");
   device("MatMul", "constant 8-bit weights [K,N]");
   device("MatMulInteger", "constant 8-bit weights; raw int32");
@@ -93,7 +94,8 @@ std::vector<OperatorSupport> SupportedOperators() {
   device("Resize, Upsample", "nearest, by whole factors");
   device("QuantizeLinear, DequantizeLinear", "between codes; at float values they are host steps");
   rows.push_back({"Softmax", false, "exponentials and a division over a whole row (N10)"});
-  rows.push_back({"AveragePool", false, "a windowed average is fp32 (N8); over the whole image: device"});
+  rows.push_back(
+      {"AveragePool", false, "a windowed average is fp32 (N8); over the whole image: device"});
   for (const ir::HostOperator& host : ir::HostOperators())
     rows.push_back({std::string(host.op), false, std::string(host.reason)});
   return rows;

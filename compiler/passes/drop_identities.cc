@@ -18,7 +18,8 @@ bool MovesNothing(const ir::Graph& graph, const ir::Step& step) {
   if (std::holds_alternative<ir::Reshape>(step.op)) return true;
   if (std::holds_alternative<ir::Concat>(step.op)) return step.inputs.size() == 1;
   if (const auto* slice = std::get_if<ir::Slice>(&step.op)) {
-    return std::all_of(slice->starts.begin(), slice->starts.end(), [](int64_t s) { return s == 0; }) &&
+    return std::all_of(slice->starts.begin(), slice->starts.end(),
+                       [](int64_t s) { return s == 0; }) &&
            std::all_of(slice->steps.begin(), slice->steps.end(), [](int64_t s) { return s == 1; });
   }
   return std::holds_alternative<ir::Pad>(step.op);
@@ -33,11 +34,15 @@ Expected<bool> DropIdentities(ir::Graph& graph) {
   // Host steps are executed as the model states them, on the tensors that it names.
   const auto read_by_host = [&](ir::TensorId id) {
     const std::vector<int32_t>& users = consumers[static_cast<size_t>(id)];
-    return std::any_of(users.begin(), users.end(), [&](int32_t u) { return !graph.steps[static_cast<size_t>(u)].device_capable(); });
+    return std::any_of(users.begin(), users.end(), [&](int32_t u) {
+      return !graph.steps[static_cast<size_t>(u)].device_capable();
+    });
   };
   for (size_t i = 0; i < graph.steps.size(); ++i) {
     const ir::Step& step = graph.steps[i];
-    if (step.inputs.empty() || IsOutput(graph, step.output) || read_by_host(step.output) || !MovesNothing(graph, step)) continue;
+    if (step.inputs.empty() || IsOutput(graph, step.output) || read_by_host(step.output) ||
+        !MovesNothing(graph, step))
+      continue;
     ReplaceUses(graph, step.output, step.inputs[0]);
     dead[i] = changed = true;
   }

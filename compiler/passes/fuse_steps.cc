@@ -5,7 +5,8 @@ namespace octile::passes {
 namespace {
 
 bool IsArray(const ir::Graph& graph, const ir::Step& step) {
-  if (graph.tensor(step.output).dtype == DType::kS32) return false;  // raw accumulators bypass the post unit
+  if (graph.tensor(step.output).dtype == DType::kS32)
+    return false;  // raw accumulators bypass the post unit
   if (const auto* conv = std::get_if<ir::Conv>(&step.op)) {
     return conv->group == 1 || conv->group != graph.tensor(step.inputs[0]).shape[1];
   }
@@ -15,20 +16,31 @@ bool IsArray(const ir::Graph& graph, const ir::Step& step) {
 bool TakesTable(const ir::Graph& graph, const ir::Step& step) {
   if (!step.device_capable() || graph.tensor(step.output).dtype == DType::kS32) return false;
   return std::holds_alternative<ir::Conv>(step.op) || std::holds_alternative<ir::Gemm>(step.op) ||
-         std::holds_alternative<ir::MaxPool>(step.op) || std::holds_alternative<ir::GlobalAveragePool>(step.op) ||
+         std::holds_alternative<ir::MaxPool>(step.op) ||
+         std::holds_alternative<ir::GlobalAveragePool>(step.op) ||
          std::holds_alternative<ir::Add>(step.op) || std::holds_alternative<ir::Mul>(step.op) ||
          std::holds_alternative<ir::ResizeNearest>(step.op);
 }
 
-// The number of groups if the three steps shuffle the channels of an image ([1, g, C/g, H, W], the middle axes exchanged), else 0.
-int64_t ShuffleGroups(const ir::Graph& graph, const ir::Step& first, const ir::Step& second, const ir::Step& third) {
+// The number of groups if the three steps shuffle the channels of an image ([1, g, C/g, H, W], the
+// middle axes exchanged), else 0.
+int64_t ShuffleGroups(const ir::Graph& graph, const ir::Step& first, const ir::Step& second,
+                      const ir::Step& third) {
   const auto* transpose = std::get_if<ir::Transpose>(&second.op);
-  if (!std::holds_alternative<ir::Reshape>(first.op) || transpose == nullptr || !std::holds_alternative<ir::Reshape>(third.op)) return 0;
+  if (!std::holds_alternative<ir::Reshape>(first.op) || transpose == nullptr ||
+      !std::holds_alternative<ir::Reshape>(third.op))
+    return 0;
   const Shape& in = graph.tensor(first.inputs[0]).shape;
   const Shape& split = graph.tensor(first.output).shape;
-  if (graph.tensor(first.inputs[0]).is_constant() || !graph.tensor(first.output).is_code() || in.size() != 4 || in[0] != 1) return 0;
-  if (split.size() != 5 || split[0] != 1 || split[1] * split[2] != in[1] || split[3] != in[2] || split[4] != in[3]) return 0;
-  if (transpose->perm != std::vector<int64_t>{0, 2, 1, 3, 4} || graph.tensor(third.output).shape != in) return 0;
+  if (graph.tensor(first.inputs[0]).is_constant() || !graph.tensor(first.output).is_code() ||
+      in.size() != 4 || in[0] != 1)
+    return 0;
+  if (split.size() != 5 || split[0] != 1 || split[1] * split[2] != in[1] || split[3] != in[2] ||
+      split[4] != in[3])
+    return 0;
+  if (transpose->perm != std::vector<int64_t>{0, 2, 1, 3, 4} ||
+      graph.tensor(third.output).shape != in)
+    return 0;
   return split[1];
 }
 
@@ -42,7 +54,9 @@ std::vector<FusedStep> FuseSteps(const ir::Graph& graph) {
     const std::vector<int32_t>& users = consumers[static_cast<size_t>(id)];
     return users.size() == 1 && !IsOutput(graph, id) ? users[0] : -1;
   };
-  const auto step_at = [&](int i) -> const ir::Step& { return graph.steps[static_cast<size_t>(i)]; };
+  const auto step_at = [&](int i) -> const ir::Step& {
+    return graph.steps[static_cast<size_t>(i)];
+  };
 
   std::vector<int> owner(graph.steps.size(), -1);  // the main step of the group a step belongs to
   std::vector<FusedStep> groups(graph.steps.size());
@@ -54,21 +68,25 @@ std::vector<FusedStep> FuseSteps(const ir::Graph& graph) {
     group.output = step.output;
     owner[i] = static_cast<int>(i);
     // A shuffle that starts with this step, or follows it.
-    const bool concat = std::holds_alternative<ir::Concat>(step.op) && step.device_capable() && std::get<ir::Concat>(step.op).axis == 1;
+    const bool concat = std::holds_alternative<ir::Concat>(step.op) && step.device_capable() &&
+                        std::get<ir::Concat>(step.op).axis == 1;
     const int first = concat ? only_user(step.output) : static_cast<int>(i);
     const int second = first >= 0 ? only_user(step_at(first).output) : -1;
     const int third = second >= 0 ? only_user(step_at(second).output) : -1;
     if (third >= 0) {
       group.shuffle_groups = ShuffleGroups(graph, step_at(first), step_at(second), step_at(third));
       if (group.shuffle_groups > 0) {
-        group.shuffle = concat ? std::vector<int>{first, second, third} : std::vector<int>{second, third};
-        for (const int member : group.shuffle) owner[static_cast<size_t>(member)] = static_cast<int>(i);
+        group.shuffle =
+            concat ? std::vector<int>{first, second, third} : std::vector<int>{second, third};
+        for (const int member : group.shuffle)
+          owner[static_cast<size_t>(member)] = static_cast<int>(i);
         group.output = step_at(third).output;
       }
     }
     if (TakesTable(graph, step)) {
       const int next = only_user(group.output);
-      if (next >= 0 && std::holds_alternative<ir::Table>(step_at(next).op) && step_at(next).device_capable()) {
+      if (next >= 0 && std::holds_alternative<ir::Table>(step_at(next).op) &&
+          step_at(next).device_capable()) {
         group.table = next;
         group.output = step_at(next).output;
         owner[static_cast<size_t>(next)] = static_cast<int>(i);
@@ -76,14 +94,16 @@ std::vector<FusedStep> FuseSteps(const ir::Graph& graph) {
     }
     if (IsArray(graph, step) && step.device_capable()) {
       const int next = only_user(group.output);
-      if (next >= 0 && std::holds_alternative<ir::Add>(step_at(next).op) && step_at(next).device_capable() &&
-          owner[static_cast<size_t>(next)] < 0) {
+      if (next >= 0 && std::holds_alternative<ir::Add>(step_at(next).op) &&
+          step_at(next).device_capable() && owner[static_cast<size_t>(next)] < 0) {
         const ir::Step& add = step_at(next);
         const ir::TensorId other = add.inputs[0] == group.output ? add.inputs[1] : add.inputs[0];
         const ir::TensorInfo& info = graph.tensor(other);
-        // The other operand must exist before this step runs: it is an input or made by an earlier step.
+        // The other operand must exist before this step runs: it is an input or made by an earlier
+        // step.
         const int maker = producers[static_cast<size_t>(other)];
-        if (other != group.output && !info.is_constant() && info.shape == graph.tensor(group.output).shape &&
+        if (other != group.output && !info.is_constant() &&
+            info.shape == graph.tensor(group.output).shape &&
             info.shape == graph.tensor(add.output).shape && maker < static_cast<int>(i)) {
           group.residual = next;
           group.output = add.output;

@@ -17,7 +17,8 @@ Expected<bool> MergeTables(ir::Graph& graph) {
     auto* second = std::get_if<ir::Table>(&next.op);
     if (second == nullptr) continue;
     std::array<uint8_t, 256> composed;
-    for (size_t code = 0; code < 256; ++code) composed[code] = second->entries[first->entries[code]];
+    for (size_t code = 0; code < 256; ++code)
+      composed[code] = second->entries[first->entries[code]];
     second->entries = composed;
     second->meaning = first->meaning + ", " + second->meaning;
     next.inputs[0] = graph.steps[i].inputs[0];

@@ -12,11 +12,12 @@ std::optional<int> ScalarCode(const ir::TensorInfo& info) {
   return CodeOf(info.dtype, (*info.constant)[0]);
 }
 
-// A windowed average of one element per window (adaptive pooling to the size that the image has) is a requantization (N8, n = 1).
+// A windowed average of one element per window (adaptive pooling to the size that the image has) is
+// a requantization (N8, n = 1).
 std::optional<ir::Table> UnitAverage(const ir::Graph& graph, const ir::Step& step) {
   const auto* pool = std::get_if<ir::AveragePool>(&step.op);
-  if (pool == nullptr || pool->kernel != std::array<int64_t, 2>{1, 1} || pool->strides != std::array<int64_t, 2>{1, 1} ||
-      pool->pads != std::array<int64_t, 4>{}) {
+  if (pool == nullptr || pool->kernel != std::array<int64_t, 2>{1, 1} ||
+      pool->strides != std::array<int64_t, 2>{1, 1} || pool->pads != std::array<int64_t, 4>{}) {
     return std::nullopt;
   }
   const ir::TensorInfo& x = graph.tensor(step.inputs[0]);
@@ -25,9 +26,9 @@ std::optional<ir::Table> UnitAverage(const ir::Graph& graph, const ir::Step& ste
   table.meaning = "AveragePool";
   for (int byte = 0; byte < 256; ++byte) {
     const int code = CodeOf(x.dtype, byte);
-    table.entries[static_cast<size_t>(byte)] = static_cast<uint8_t>(
-        numerics::fp::AverageWindow(std::vector<int>{code}, x.quant->scale, x.quant->zero_point, 1, out.quant->scale,
-                                    out.quant->zero_point, {pool->clamp.lo, pool->clamp.hi}));
+    table.entries[static_cast<size_t>(byte)] = static_cast<uint8_t>(numerics::fp::AverageWindow(
+        std::vector<int>{code}, x.quant->scale, x.quant->zero_point, 1, out.quant->scale,
+        out.quant->zero_point, {pool->clamp.lo, pool->clamp.hi}));
   }
   return table;
 }

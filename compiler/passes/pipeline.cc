@@ -1,13 +1,14 @@
-#include <array>
-
 #include <fmt/format.h>
+
+#include <array>
 
 #include "octile/passes/passes.h"
 
 namespace octile::passes {
 namespace {
 
-// Passes keep tensor numbers, so tensors that no step computes any more stay behind; the verifier sees the graph without them.
+// Passes keep tensor numbers, so tensors that no step computes any more stay behind; the verifier
+// sees the graph without them.
 ir::Graph WithoutOrphans(const ir::Graph& graph) {
   std::vector<bool> used(graph.tensors.size(), false);
   for (const ir::TensorId id : graph.inputs) used[static_cast<size_t>(id)] = true;
@@ -26,7 +27,8 @@ ir::Graph WithoutOrphans(const ir::Graph& graph) {
   }
   const auto renumber = [&](ir::TensorId id) { return number[static_cast<size_t>(id)]; };
   for (const ir::TensorId id : graph.inputs) result.inputs.push_back(renumber(id));
-  for (const ir::Output& output : graph.outputs) result.outputs.push_back({output.name, renumber(output.tensor)});
+  for (const ir::Output& output : graph.outputs)
+    result.outputs.push_back({output.name, renumber(output.tensor)});
   result.steps = graph.steps;
   for (ir::Step& step : result.steps) {
     step.output = renumber(step.output);
@@ -54,7 +56,8 @@ Status RunPasses(ir::Graph& graph, std::span<const Pass> pipeline) {
       OCTILE_ASSIGN_OR_RETURN(changed, pass.run(graph));
     }
     if (Status valid = ir::Verify(WithoutOrphans(graph)); !valid) {
-      return Fail(ErrorCode::kInternal, fmt::format("pass '{}' left an invalid graph: {}", pass.name, valid.error().message));
+      return Fail(ErrorCode::kInternal, fmt::format("pass '{}' left an invalid graph: {}",
+                                                    pass.name, valid.error().message));
     }
   }
   return {};

@@ -5,7 +5,8 @@
 namespace octile::passes {
 namespace {
 
-// True if the step treats every index of its first dimension alone, so that one image can be computed by itself.
+// True if the step treats every index of its first dimension alone, so that one image can be
+// computed by itself.
 bool TreatsImagesAlone(const ir::Graph& graph, const ir::Step& step) {
   const size_t rank = graph.tensor(step.output).shape.size();
   // A constant operand must not have a value for each image.
@@ -16,7 +17,8 @@ bool TreatsImagesAlone(const ir::Graph& graph, const ir::Step& step) {
   return std::visit(
       [&](const auto& op) {
         using T = std::decay_t<decltype(op)>;
-        if constexpr (std::is_same_v<T, ir::Concat> || std::is_same_v<T, ir::Softmax> || std::is_same_v<T, ir::ScaleAccumulator>) {
+        if constexpr (std::is_same_v<T, ir::Concat> || std::is_same_v<T, ir::Softmax> ||
+                      std::is_same_v<T, ir::ScaleAccumulator>) {
           return op.axis != 0;
         } else if constexpr (std::is_same_v<T, ir::Slice>) {
           return op.starts[0] == 0 && op.steps[0] == 1;
@@ -46,14 +48,17 @@ std::optional<ir::Graph> SplitBatch(const ir::Graph& graph, int64_t& batch) {
   ir::Graph single = graph;
   for (ir::TensorInfo& info : single.tensors) {
     if (info.is_constant()) continue;
-    // The images are the whole first dimension; a value that mixes them with something else stays as the model has it.
+    // The images are the whole first dimension; a value that mixes them with something else stays
+    // as the model has it.
     if (info.shape.size() < 2 || info.shape[0] != batch) return std::nullopt;
     info.shape[0] = 1;
   }
   for (const ir::Output& output : graph.outputs) {
     if (graph.tensor(output.tensor).is_constant()) return std::nullopt;
   }
-  const bool alone = std::all_of(graph.steps.begin(), graph.steps.end(), [&](const ir::Step& step) { return TreatsImagesAlone(graph, step); });
+  const bool alone = std::all_of(graph.steps.begin(), graph.steps.end(), [&](const ir::Step& step) {
+    return TreatsImagesAlone(graph, step);
+  });
   if (!alone || !ir::Verify(single)) return std::nullopt;
   return single;
 }

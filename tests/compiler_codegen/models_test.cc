@@ -1,9 +1,10 @@
-// Every shipped model compiles for every named configuration to a program that the verifier accepts, byte for byte the same each time.
-#include <filesystem>
-#include <iostream>
-
+// Every shipped model compiles for every named configuration to a program that the verifier
+// accepts, byte for byte the same each time.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
+
+#include <filesystem>
+#include <iostream>
 
 #include "octile/codegen/codegen.h"
 #include "octile/frontend/importer.h"
@@ -29,26 +30,36 @@ TEST_P(ModelsTest, CompilesToAValidProgram) {
   ASSERT_TRUE(imported) << imported.error().message;
   const Expected<Config> config = LoadConfig(config_name);
   ASSERT_TRUE(config) << config.error().message;
-  const Expected<Program> program = codegen::Compile(imported->graph, *config, {file.stem().string()});
+  const Expected<Program> program =
+      codegen::Compile(imported->graph, *config, {file.stem().string()});
   ASSERT_TRUE(program) << program.error().message;
   size_t segments = 0;
   for (const PlanItem& item : program->plan) segments += item.kind == PlanKind::kDevice;
-  std::cout << fmt::format("{} on {}: {} instructions, {} segments, {} layers, estimate {} cycles\n", file.stem().string(), config_name,
-                           program->instructions.size(), segments, program->layers.size(), program->estimated_cycles);
+  std::cout << fmt::format(
+      "{} on {}: {} instructions, {} segments, {} layers, estimate {} cycles\n",
+      file.stem().string(), config_name, program->instructions.size(), segments,
+      program->layers.size(), program->estimated_cycles);
   for (const PlanItem& item : program->plan) {
-    if (item.kind == PlanKind::kHost) std::cout << "  host: " << item.name << ": " << item.reason << "\n";
+    if (item.kind == PlanKind::kHost)
+      std::cout << "  host: " << item.name << ": " << item.reason << "\n";
   }
   const Status valid = VerifyProgram(*program);
   EXPECT_TRUE(valid) << valid.error().message;
   EXPECT_GE(segments, 1u);
 
-  const Expected<Program> again = codegen::Compile(imported->graph, *config, {file.stem().string()});
+  const Expected<Program> again =
+      codegen::Compile(imported->graph, *config, {file.stem().string()});
   ASSERT_TRUE(again);
   EXPECT_EQ(*SerializeProgram(*program), *SerializeProgram(*again));
 }
 
-INSTANTIATE_TEST_SUITE_P(Shipped, ModelsTest, testing::Combine(testing::ValuesIn(Models()), testing::ValuesIn(ConfigNames())),
-                         [](const auto& info) { return std::get<0>(info.param).stem().string() + "_" + std::get<1>(info.param); });
+INSTANTIATE_TEST_SUITE_P(Shipped, ModelsTest,
+                         testing::Combine(testing::ValuesIn(Models()),
+                                          testing::ValuesIn(ConfigNames())),
+                         [](const auto& info) {
+                           return std::get<0>(info.param).stem().string() + "_" +
+                                  std::get<1>(info.param);
+                         });
 
 }  // namespace
 }  // namespace octile

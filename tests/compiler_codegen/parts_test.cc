@@ -1,4 +1,5 @@
-// The parts of code generation: weight coding, bank allocation, accesses, and the schedule's semaphores.
+// The parts of code generation: weight coding, bank allocation, accesses, and the schedule's
+// semaphores.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
@@ -35,8 +36,19 @@ TEST(Weights, EveryRangeOfDifferencesIsExact) {
 TEST(Weights, TilesAreLanesByColumnsInKernelOrder) {
   std::vector<uint8_t> bytes;
   const int n = 4;
-  AppendTiles({.out_channels = 5, .in_channels = 6, .block = 1, .first_in_block = 0, .in_blocks = 2, .kh = 1, .kw = 2, .pass = 0},
-              [](int64_t oc, int64_t ic, int64_t, int64_t kx) { return static_cast<int>(oc * 10 + ic + 50 * kx); }, ChooseCoding(-1, 127), n, bytes);
+  AppendTiles(
+      {.out_channels = 5,
+       .in_channels = 6,
+       .block = 1,
+       .first_in_block = 0,
+       .in_blocks = 2,
+       .kh = 1,
+       .kw = 2,
+       .pass = 0},
+      [](int64_t oc, int64_t ic, int64_t, int64_t kx) {
+        return static_cast<int>(oc * 10 + ic + 50 * kx);
+      },
+      ChooseCoding(-1, 127), n, bytes);
   ASSERT_EQ(bytes.size(), 2u * 2u * 16u);
   // Output block 1 has channel 4 only; tile 0 is (kx 0, input block 0): lane r, column 0.
   EXPECT_EQ(bytes[0], 40);
@@ -146,7 +158,8 @@ TEST_F(ScheduleTest, QueuesKeepTheirOrder) {
   std::map<isa::Queue, int> last;
   for (size_t i = 0; i < scheduled->operations.size(); ++i) {
     if (scheduled->source[i] < 0) continue;
-    int& previous = last.try_emplace(isa::QueueOf(isa::Encode(scheduled->operations[i])), -1).first->second;
+    int& previous =
+        last.try_emplace(isa::QueueOf(isa::Encode(scheduled->operations[i])), -1).first->second;
     EXPECT_LT(previous, scheduled->source[i]);
     previous = scheduled->source[i];
   }
@@ -155,7 +168,8 @@ TEST_F(ScheduleTest, QueuesKeepTheirOrder) {
 }
 
 TEST_F(ScheduleTest, MoreThanTwoPartnersTakeSync) {
-  // One ELT copy whose source is read by others and whose target was stored, loaded over and computed with: several queues at once.
+  // One ELT copy whose source is read by others and whose target was stored, loaded over and
+  // computed with: several queues at once.
   std::vector<isa::Operation> operations;
   operations.push_back(Load(0, 0));
   operations.push_back(Store(0, 0));

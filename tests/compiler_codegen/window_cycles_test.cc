@@ -1,8 +1,8 @@
 #include "window_cycles.h"
 
-#include <algorithm>
-
 #include <gtest/gtest.h>
+
+#include <algorithm>
 
 namespace octile::codegen {
 namespace {
@@ -55,7 +55,8 @@ TEST(WindowCycles, EqualsTheWalkOverTheColumns) {
           for (const int mw : {1, 2, 3, 7}) {
             for (const int blocks : {1, 2, 3}) {
               const isa::Win w = Window(kh, kw, stride, mh, mw, blocks);
-              ASSERT_EQ(WindowCycles(w), Walk(w)) << kh << "x" << kw << " stride " << stride << ", " << mh << "x" << mw << ", blocks " << blocks;
+              ASSERT_EQ(WindowCycles(w), Walk(w)) << kh << "x" << kw << " stride " << stride << ", "
+                                                  << mh << "x" << mw << ", blocks " << blocks;
             }
           }
         }

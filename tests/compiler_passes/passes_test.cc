@@ -1,12 +1,14 @@
-// Each pass on small graphs, and the property that matters: the reference computes the same codes before and after.
-#include <filesystem>
-#include <random>
+// Each pass on small graphs, and the property that matters: the reference computes the same codes
+// before and after.
+#include "octile/passes/passes.h"
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
+#include <random>
+
 #include "octile/frontend/importer.h"
-#include "octile/passes/passes.h"
 #include "octile/reference/reference.h"
 
 namespace octile::passes {
@@ -67,7 +69,8 @@ std::map<std::string, Tensor> RandomInputs(const ir::Graph& graph, uint32_t seed
     const ir::TensorInfo& info = graph.tensor(id);
     Tensor tensor(info.dtype, info.shape);
     if (info.dtype == DType::kF32) {
-      for (float& value : tensor.data<float>()) value = std::uniform_real_distribution<float>(-3.0f, 3.0f)(random);
+      for (float& value : tensor.data<float>())
+        value = std::uniform_real_distribution<float>(-3.0f, 3.0f)(random);
     } else {
       for (uint8_t& byte : tensor.bytes) byte = static_cast<uint8_t>(random());
     }
@@ -131,7 +134,8 @@ TEST(OneCodeToTable, ScalarOperandsAndSquares) {
   b.Output(two);
   ir::Graph graph = b.graph;
   ASSERT_TRUE(*OneCodeToTable(graph));
-  for (int i : {0, 1, 2}) EXPECT_TRUE(std::holds_alternative<ir::Table>(graph.steps[static_cast<size_t>(i)].op)) << i;
+  for (int i : {0, 1, 2})
+    EXPECT_TRUE(std::holds_alternative<ir::Table>(graph.steps[static_cast<size_t>(i)].op)) << i;
   EXPECT_TRUE(std::holds_alternative<ir::Add>(graph.steps[3].op));
   ExpectSameMeaning(b.graph, graph, 3);
 }
@@ -222,14 +226,16 @@ TEST(FuseSteps, TheOtherOperandMustExistBefore) {
 TEST(FuseSteps, ChannelShuffleIsOneStepWithTheConcatBefore) {
   GraphBuilder b;
   const ir::TensorId x = b.Input("x");
-  const auto step = [&](const std::string& name, ir::Op op, std::vector<ir::TensorId> inputs, Shape shape) {
+  const auto step = [&](const std::string& name, ir::Op op, std::vector<ir::TensorId> inputs,
+                        Shape shape) {
     const ir::TensorId out = b.Step(name, std::move(op), std::move(inputs));
     b.graph.tensor(out).shape = std::move(shape);
     return out;
   };
   const ir::TensorId whole = step("concat", ir::Concat{1}, {x, x}, {1, 6, 4, 5});
   const ir::TensorId split = step("split", ir::Reshape{}, {whole}, {1, 2, 3, 4, 5});
-  const ir::TensorId turned = step("turn", ir::Transpose{{0, 2, 1, 3, 4}}, {split}, {1, 3, 2, 4, 5});
+  const ir::TensorId turned =
+      step("turn", ir::Transpose{{0, 2, 1, 3, 4}}, {split}, {1, 3, 2, 4, 5});
   const ir::TensorId shuffled = step("join", ir::Reshape{}, {turned}, {1, 6, 4, 5});
   b.Output(shuffled);
   const std::vector<FusedStep> groups = FuseSteps(b.graph);
@@ -286,11 +292,13 @@ TEST(SplitBatch, OneImageComputesItsPartOfTheBatch) {
   const size_t bytes = inputs.at("x").bytes.size() / 3;
   for (size_t image = 0; image < 3; ++image) {
     Tensor one(DType::kS8, {1, 3, 4, 5});
-    std::copy_n(inputs.at("x").bytes.begin() + static_cast<std::ptrdiff_t>(image * bytes), bytes, one.bytes.begin());
+    std::copy_n(inputs.at("x").bytes.begin() + static_cast<std::ptrdiff_t>(image * bytes), bytes,
+                one.bytes.begin());
     const auto part = reference::Evaluate(*single, {{"x", one}});
     ASSERT_TRUE(part) << part.error().message;
-    EXPECT_TRUE(std::equal(part->outputs[0].bytes.begin(), part->outputs[0].bytes.end(),
-                           whole->outputs[0].bytes.begin() + static_cast<std::ptrdiff_t>(image * bytes)));
+    EXPECT_TRUE(
+        std::equal(part->outputs[0].bytes.begin(), part->outputs[0].bytes.end(),
+                   whole->outputs[0].bytes.begin() + static_cast<std::ptrdiff_t>(image * bytes)));
   }
 }
 
@@ -339,12 +347,24 @@ TEST(Pipeline, KeepsTheMeaningOfRandomGraphs) {
     for (int i = 0; i < steps; ++i) {
       const std::string name = fmt::format("s{}", i);
       switch (random() % 6) {
-        case 0: values.push_back(b.Step(name, Identity(), {any()})); break;
-        case 1: values.push_back(b.Step(name, SomeAdd(), {any(), any()})); break;
-        case 2: values.push_back(b.Step(name, ir::Mul{0.02f, {-128, 127}}, {any(), any()})); break;
-        case 3: values.push_back(b.Step(name, SomeAdd(), {any(), b.Scalar(name + "c", static_cast<int8_t>(random()))})); break;
-        case 4: values.push_back(b.Step(name, SmallConv(random), {any()})); break;
-        default: values.push_back(b.Step(name, RandomTable(random), {any()}));
+        case 0:
+          values.push_back(b.Step(name, Identity(), {any()}));
+          break;
+        case 1:
+          values.push_back(b.Step(name, SomeAdd(), {any(), any()}));
+          break;
+        case 2:
+          values.push_back(b.Step(name, ir::Mul{0.02f, {-128, 127}}, {any(), any()}));
+          break;
+        case 3:
+          values.push_back(b.Step(name, SomeAdd(),
+                                  {any(), b.Scalar(name + "c", static_cast<int8_t>(random()))}));
+          break;
+        case 4:
+          values.push_back(b.Step(name, SmallConv(random), {any()}));
+          break;
+        default:
+          values.push_back(b.Step(name, RandomTable(random), {any()}));
       }
     }
     b.Output(values.back());
@@ -361,7 +381,8 @@ TEST(Pipeline, KeepsTheMeaningOfRandomGraphs) {
         if (index >= 0) ++seen[static_cast<size_t>(index)];
       }
     }
-    EXPECT_EQ(std::count(seen.begin(), seen.end(), 1), static_cast<std::ptrdiff_t>(seen.size())) << "seed " << seed;
+    EXPECT_EQ(std::count(seen.begin(), seen.end(), 1), static_cast<std::ptrdiff_t>(seen.size()))
+        << "seed " << seed;
   }
 }
 

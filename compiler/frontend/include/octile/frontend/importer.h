@@ -38,7 +38,8 @@ struct ImportOptions {
   // Initializers that are listed as graph inputs and shall stay inputs instead of becoming
   // constants.
   std::set<std::string> overridden_inputs;
-  // Other values for initializers that are listed as graph inputs; they are constants of this import.
+  // Other values for initializers that are listed as graph inputs; they are constants of this
+  // import.
   std::map<std::string, Tensor> initializer_values;
   ImportLimits limits;
 };
