@@ -89,7 +89,7 @@ def tenths(shares):
 
 @dataclass
 class LayerGroup:
-    """A layer of the array together with the vector layers that run beside it."""
+    """Layers that overlap."""
     name: str
     macs: int
     cycles: int
@@ -98,9 +98,9 @@ class LayerGroup:
     kind: str
 
 
-def layer_groups(f):
-    """The layers of a network for the roofline. A cycle counts to the layer that issued last, so a vector layer takes cycles of the array layer it
-    overlaps with; the two are one point. Layers without multiply-accumulates before the first with some join that one."""
+def layer_groups(f, n):
+    """The layers of a network for the roofline. A cycle counts to the layer that issued last, so layers that overlap take cycles of each other: a vector layer
+    is one point with the array layer before it, and a layer with more multiply-accumulates than fit into its cycles one with its neighbour."""
     groups, pending = [], []
     for layer in f.layers():
         if layer["macs"] == 0 and groups:
@@ -108,16 +108,28 @@ def layer_groups(f):
         elif layer["macs"] == 0:
             pending.append(layer)
         else:
-            groups.append([layer, *pending])
+            groups.append([*pending, layer])
             pending = []
+
+    def total(group, key):
+        return sum(layer[key] for layer in group)
+
+    at = 0
+    while at < len(groups):
+        if total(groups[at], "macs") <= n * n * total(groups[at], "cycles") or len(groups) == 1:
+            at += 1
+            continue
+        first = max(0, at - 1)
+        groups[first:first + 2] = [groups[first] + groups[first + 1]]
+        at = first
     points = []
     for group in groups:
-        first = group[0]
+        multiplying = [layer for layer in group if layer["macs"]]
         read = sum(sum(layer["bytes"].values()) - layer["bytes"]["written"] for layer in group)
         written = sum(layer["bytes"]["written"] for layer in group)
-        cycles = sum(layer["cycles"] for layer in group)
-        kind = "convolution with pooling" if len(group) > 1 else _kind(first)
-        points.append(LayerGroup(short(first["name"]), sum(layer["macs"] for layer in group), cycles, max(read, written), cycles / f.cycles, kind))
+        kind = "convolution with pooling" if len(group) > len(multiplying) else _kind(multiplying[0])
+        points.append(LayerGroup(" and ".join(short(layer["name"]) for layer in multiplying), total(group, "macs"), total(group, "cycles"), max(read, written),
+                                 total(group, "cycles") / f.cycles, kind))
     return points
 
 
@@ -350,8 +362,8 @@ def write(root, results):
              "variants": variants(by_row, [f.network for f in base]), "host": host_steps(base)}
     resnet = by_row.get(("resnet50", "s8", "base"))
     if resnet and resnet.cycles:
-        groups = layer_groups(resnet)
         n = int(re.search(r"\bn=(\d+)", resnet.report["config"]["architecture"])[1])
+        groups = layer_groups(resnet, n)
         measure.write(images / "benchmarks_roofline_resnet50.svg", plots.roofline(groups, n, "ResNet-50 on base, layer by layer"))
         parts["roofline"] = roofline_text(groups, n)
     for name, part in parts.items():
