@@ -58,7 +58,8 @@ void Lowering::Load(const Place& place, const Form& form, const Box& box, int32_
   const int64_t vector_bytes = n_;
   const int64_t per_pixel = place.vectors_per_pixel;
   const int64_t row = form.w * per_pixel;  // vectors of a row in memory
-  const int64_t plane = form.h * row;      // vectors of a channel block in memory
+  // Vectors of a channel block in memory.
+  const int64_t plane = place.memory_plane != 0 ? place.memory_plane : form.h * row;
   const int64_t columns = (box.x1 - box.x0) * per_pixel;
   const int64_t rows = box.y1 - box.y0;
   const int64_t blocks = box.b1 - box.b0;
@@ -67,7 +68,7 @@ void Lowering::Load(const Place& place, const Form& form, const Box& box, int32_
   lda.offset = static_cast<uint32_t>(
       place.offset + (box.b0 * plane + box.y0 * row + box.x0 * per_pixel) * vector_bytes);
   lda.buf_addr = address;
-  if (columns == row && rows == form.h && blocks * plane <= 65535) {
+  if (columns == row && rows * row == plane && blocks * plane <= 65535) {
     lda.n0 = static_cast<int32_t>(blocks * plane);
   } else if (columns == row && rows * row <= 65535) {
     lda.n0 = static_cast<int32_t>(rows * row);
@@ -90,7 +91,7 @@ View Lowering::Fetch(ir::TensorId id, const Box& box, TileBuffers& tiles) {
   const Place& place = At(id);
   const Form& form = FormAt(id);
   if (place.buffer) {
-    return {BufferAddress(place), form.w, form.pixels()};
+    return {BufferAddress(place), form.w, BufferPlane(id)};
   }
   const Buffer buffer = tiles.buffers[tiles.next++ % tiles.buffers.size()];
   const int64_t address = int64_t{buffer.bank} * arch_.bank_depth;
@@ -128,8 +129,10 @@ bool Lowering::ShareBanks(ir::TensorId a, ir::TensorId b) const {
   if (!first.buffer || !second.buffer) return false;
   const auto banks = [&](ir::TensorId id, const Place& place) {
     const int64_t begin = BufferAddress(place);
-    return std::pair(begin / arch_.bank_depth,
-                     (begin + FormAt(id).vectors(n_) - 1) / arch_.bank_depth);
+    return std::pair(
+        begin / arch_.bank_depth,
+        (begin + (FormAt(id).blocks(n_) - 1) * BufferPlane(id) + FormAt(id).pixels() - 1) /
+            arch_.bank_depth);
   };
   const auto [first_begin, first_last] = banks(a, first);
   const auto [second_begin, second_last] = banks(b, second);
@@ -140,7 +143,7 @@ View Lowering::OutputView(ir::TensorId id, const Box& box, TileBuffers& tiles) {
   const Place& place = At(id);
   const int64_t per_pixel = place.vectors_per_pixel;
   if (place.buffer) {
-    return {BufferAddress(place), FormAt(id).w * per_pixel, FormAt(id).pixels() * per_pixel};
+    return {BufferAddress(place), FormAt(id).w * per_pixel, BufferPlane(id)};
   }
   const Buffer buffer = tiles.buffers[tiles.next++ % tiles.buffers.size()];
   const int64_t address = int64_t{buffer.bank} * arch_.bank_depth;
@@ -154,7 +157,7 @@ void Lowering::Store(ir::TensorId id, const Box& box, const View& view) {
   if (place.buffer) return;
   const int64_t per_pixel = place.vectors_per_pixel;
   const int64_t row = FormAt(id).w * per_pixel;
-  const int64_t plane = FormAt(id).h * row;
+  const int64_t plane = place.memory_plane != 0 ? place.memory_plane : FormAt(id).h * row;
   const int64_t columns = (box.x1 - box.x0) * per_pixel;
   const int64_t rows = box.y1 - box.y0;
   const int64_t blocks = box.b1 - box.b0;
@@ -187,7 +190,16 @@ void Lowering::StoreResident(ir::TensorId id) {
   sta.region = place.region;
   sta.offset = static_cast<uint32_t>(place.offset);
   sta.buf_addr = static_cast<int32_t>(BufferAddress(place));
-  sta.n0 = static_cast<int32_t>(FormAt(id).vectors(n_));
+  const int64_t pixels = FormAt(id).pixels();
+  if (BufferPlane(id) == pixels && (place.memory_plane == 0 || place.memory_plane == pixels)) {
+    sta.n0 = static_cast<int32_t>(FormAt(id).vectors(n_));
+  } else {
+    sta.n0 = static_cast<int32_t>(pixels);
+    sta.n1 = static_cast<int32_t>(FormAt(id).blocks(n_));
+    sta.mem_stride1 =
+        static_cast<uint32_t>((place.memory_plane != 0 ? place.memory_plane : pixels) * n_);
+    sta.buf_stride1 = static_cast<int32_t>(BufferPlane(id));
+  }
   Emit(sta);
 }
 

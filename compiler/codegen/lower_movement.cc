@@ -177,6 +177,10 @@ Status Lowering::LowerConcat(const ir::Step& step, const ir::Concat& concat) {
   const bool channels = concat.axis == static_cast<int64_t>(ChannelAxis(step.output));
   if (!channels) {
     std::vector<CopyJob> jobs;
+    if (PlacedInWhole(step, 0)) {  // then all are
+      PlaceOutput(step.output);
+      return {};
+    }
     int64_t at = 0;
     for (const ir::TensorId id : step.inputs) {
       const Form& form = FormAt(id);

@@ -27,6 +27,10 @@ struct Place {
   std::optional<Buffer> buffer;  // resident in the activation buffer, `first_vector` vectors behind
                                  // the start of the first bank
   int64_t first_vector = 0;
+  // Vectors from a channel block to the next, in the buffer and in memory; 0: the tensor's pixels.
+  // A part of a concatenation along positions lies in the planes of the whole.
+  int64_t buffer_plane = 0;
+  int64_t memory_plane = 0;
   ir::TensorId holder = -1;  // the tensor that the buffer was allocated for
   bool placed = false;       // PlaceOutput() has decided
   bool in_memory = false;
@@ -189,6 +193,11 @@ class Lowering {
   int Banks(int64_t vectors) const {
     return static_cast<int>((vectors + arch_.bank_depth - 1) / arch_.bank_depth);
   }
+  int64_t BufferPlane(ir::TensorId id) const {
+    const Place& place = At(id);
+    return place.buffer_plane != 0 ? place.buffer_plane
+                                   : FormAt(id).pixels() * place.vectors_per_pixel;
+  }
   // First vector of a resident tensor.
   int64_t BufferAddress(const Place& place) const {
     return int64_t{place.buffer->bank} * arch_.bank_depth + place.first_vector;
@@ -241,6 +250,7 @@ class Lowering {
   // channel blocks is a view.
   std::vector<ir::TensorId>
       owner_;  // by tensor: the outermost tensor that it is a part of, or itself
+  std::vector<int64_t> first_pixel_;   // by tensor: its first pixel in each plane of the owner
   std::vector<int64_t> first_block_;   // by tensor: its first channel block in the owner
   std::vector<bool> assembled_;        // by tensor: parts of it are written in their place
   std::vector<ir::TensorId> view_of_;  // by tensor: the sliced tensor if it is a view, else -1

@@ -79,10 +79,17 @@ void Lowering::FindForms() {
 bool Lowering::PlacedInWhole(const ir::Step& concat, size_t input) const {
   const auto whole = static_cast<size_t>(Root(concat.output));
   const auto part = static_cast<size_t>(Root(concat.inputs[input]));
-  int64_t channels = 0;
-  for (size_t i = 0; i < input; ++i) channels += FormAt(concat.inputs[i]).c;
-  return part != whole && owner_[part] == owner_[whole] && channels % n_ == 0 &&
-         first_block_[part] - first_block_[whole] == channels / n_;
+  if (part == whole || owner_[part] != owner_[whole]) return false;
+  const bool channels =
+      std::get<ir::Concat>(concat.op).axis == static_cast<int64_t>(ChannelAxis(concat.output));
+  int64_t before = 0;
+  for (size_t i = 0; i < input; ++i) {
+    before += channels ? FormAt(concat.inputs[i]).c : FormAt(concat.inputs[i]).pixels();
+  }
+  const int64_t block = first_block_[part] - first_block_[whole];
+  const int64_t pixel = first_pixel_[part] - first_pixel_[whole];
+  return channels ? before % n_ == 0 && block == before / n_ && pixel == 0
+                  : block == 0 && pixel == before;
 }
 
 // Finds parts and views. Needs the plan (items_) and needs_memory_: what crosses between segments
@@ -92,6 +99,7 @@ void Lowering::FindParts() {
   owner_.resize(count);
   for (size_t t = 0; t < count; ++t) owner_[t] = static_cast<ir::TensorId>(t);
   first_block_.assign(count, 0);
+  first_pixel_.assign(count, 0);
   view_of_.assign(count, -1);
   assembled_.assign(count, false);
   const auto index = [&](ir::TensorId id) { return static_cast<size_t>(Root(id)); };
@@ -112,23 +120,57 @@ void Lowering::FindParts() {
         const ir::TensorId source = Root(step.inputs[0]);
         const Shape& whole = Info(step.inputs[0]).shape;
         bool view =
-            made.contains(source) && !needs_memory_[index(step.output)] &&
-            Source(step.inputs[0]) == source &&
+            made.contains(source) && Source(step.inputs[0]) == source &&
             form_[static_cast<size_t>(source)] == form_[static_cast<size_t>(step.inputs[0])];
         for (size_t a = 0; a < shape.size(); ++a) {
           view = view && slice->steps[a] == 1 &&
                  (a == axis ? slice->starts[a] % n_ == 0
                             : slice->starts[a] == 0 && shape[a] == whole[a]);
         }
+        // What the host reads of a tensor that lies by itself, it reads where that lies.
+        if (needs_memory_[index(step.output)]) {
+          view = view && owner_[index(source)] == source && !Info(source).is_constant();
+          if (view) needs_memory_[index(source)] = true;
+        }
         if (!view) continue;
         view_of_[index(step.output)] = source;
         owner_[index(step.output)] = owner_[index(source)];
         first_block_[index(step.output)] = first_block_[index(source)] + slice->starts[axis] / n_;
+        first_pixel_[index(step.output)] = first_pixel_[index(source)];
         continue;
       }
       const auto* concat = std::get_if<ir::Concat>(&step.op);
-      if (concat == nullptr || concat->axis != static_cast<int64_t>(axis)) continue;
+      if (concat == nullptr) continue;
       const ir::TensorId whole = Root(step.output);
+      const auto place = [&](ir::TensorId top, int64_t block, int64_t pixel) {
+        assembled_[index(whole)] = true;
+        for (size_t t = 0; t < count; ++t) {
+          if (owner_[t] != top) continue;
+          owner_[t] = whole;
+          first_block_[t] += block;
+          first_pixel_[t] += pixel;
+        }
+      };
+      if (concat->axis != static_cast<int64_t>(axis)) {
+        // Along positions: whole rows, or pixels of a single row, are a run of every plane. All
+        // inputs or none.
+        bool runs = out->h == 1 || (shape.size() == 4 && concat->axis == 2);
+        std::set<ir::TensorId> inputs;
+        for (const ir::TensorId id : step.inputs) {
+          const ir::TensorId input = Root(id);
+          runs = runs && made.contains(input) && owner_[index(input)] == input && input != whole &&
+                 !needs_memory_[index(input)] && inputs.insert(input).second &&
+                 form_[index(input)] && form_[index(input)]->blocks(n_) == out->blocks(n_) &&
+                 form_[index(input)]->pixels() == FormAt(id).pixels() &&
+                 Info(input).dtype != DType::kS32;
+        }
+        int64_t pixel = 0;
+        for (const ir::TensorId id : step.inputs) {
+          if (runs) place(Root(id), 0, pixel);
+          pixel += FormAt(id).pixels();
+        }
+        continue;
+      }
       const int64_t whole_blocks = out->blocks(n_);
       // Blocks of the whole that input i fills; nothing is placed if a channel would change its
       // lane.
@@ -166,12 +208,7 @@ void Lowering::FindParts() {
                  end[j] <= top_end && !needs_memory_[other];
         }
         if (!fits) continue;
-        assembled_[index(whole)] = true;
-        for (size_t t = 0; t < count; ++t) {
-          if (owner_[t] != top) continue;
-          owner_[t] = whole;
-          first_block_[t] += at;
-        }
+        place(top, at, 0);
       }
     }
   }
@@ -222,13 +259,16 @@ void Lowering::PlaceOutput(ir::TensorId id, int vectors_per_pixel) {
   if (const ir::TensorId owner = owner_[t]; owner != root) {
     Place& whole = places_[static_cast<size_t>(owner)];
     PlaceOutput(owner);
-    const int64_t first = first_block_[t] * FormAt(root).pixels();
+    const int64_t plane = FormAt(owner).pixels();
+    const int64_t first = first_block_[t] * plane + first_pixel_[t];
     if (whole.buffer) {
+      place.buffer_plane = plane;
       place.buffer = whole.buffer;
       place.holder = owner;
       place.first_vector = whole.first_vector + first;
     }
     if (whole.in_memory) {
+      place.memory_plane = plane;
       place.in_memory = true;
       place.region = whole.region;
       place.offset = whole.offset + first * n_;
@@ -269,14 +309,15 @@ void Lowering::PlaceView(ir::TensorId id, ir::TensorId source) {
   const auto t = static_cast<size_t>(Root(id));
   const Place& from = At(source);
   Place& place = places_[t];
-  const int64_t first = (first_block_[t] - first_block_[static_cast<size_t>(Root(source))]) *
-                        FormAt(Root(id)).pixels();
+  const int64_t blocks = first_block_[t] - first_block_[static_cast<size_t>(Root(source))];
   place.buffer = from.buffer;
   place.holder = from.holder;
-  place.first_vector = from.first_vector + first;
+  place.buffer_plane = BufferPlane(source);
+  place.first_vector = from.first_vector + blocks * place.buffer_plane;
+  place.memory_plane = from.memory_plane != 0 ? from.memory_plane : FormAt(source).pixels();
   place.in_memory = from.in_memory;
   place.region = from.region;
-  place.offset = from.offset + first * n_;
+  place.offset = from.offset + blocks * place.memory_plane * n_;
 }
 
 // Frees the buffers that no group behind `position` uses.

@@ -316,11 +316,15 @@ Status Lowering::AssignMemory() {
     needs_memory_[static_cast<size_t>(Source(output.tensor))] = true;
   }
   FindParts();
+  // The host reads a view where the whole lies.
+  for (size_t t = 0; t < graph_.tensors.size(); ++t) {
+    if (view_of_[t] >= 0 && host_reads[t]) host_reads[static_cast<size_t>(view_of_[t])] = true;
+  }
   for (size_t t = 0; t < graph_.tensors.size(); ++t) {
     const auto id = static_cast<ir::TensorId>(t);
     Place& place = home_[t];
     const ir::TensorInfo& info = Info(id);
-    if (Root(id) != id || info.is_constant() || !needs_memory_[t]) continue;
+    if (Root(id) != id || info.is_constant() || !needs_memory_[t] || view_of_[t] >= 0) continue;
     const bool from_device = made_on_device[t];
     if (!from_device && !device_reads[t]) continue;  // never leaves the host
     place.in_memory = true;
@@ -345,6 +349,13 @@ Status Lowering::AssignMemory() {
       place.offset = used;
       used = AlignUp(used + bytes);
     }
+  }
+  for (size_t t = 0; t < graph_.tensors.size(); ++t) {
+    if (view_of_[t] < 0 || !needs_memory_[t]) continue;
+    const auto source = static_cast<size_t>(view_of_[t]);
+    home_[t] = home_[source];
+    home_[t].memory_plane = FormAt(view_of_[t]).pixels();
+    home_[t].offset += (first_block_[t] - first_block_[source]) * home_[t].memory_plane * n_;
   }
   return {};
 }

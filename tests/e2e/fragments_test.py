@@ -60,7 +60,7 @@ class Drawn:
         source = self.random.choice(self.maps[-3:])
         x, channels, height, width = source
         same = [m for m in self.maps if m[2:] == source[2:]]
-        kind = self.random.choice(["conv", "depthwise", "residual", "concat", "concat", "split", "shuffle", "pool", "resize", "dense"])
+        kind = self.random.choice(["conv", "depthwise", "residual", "concat", "concat", "split", "shuffle", "pool", "resize", "dense", "rows"])
         if kind == "conv":
             return self.conv(source, stride=self.random.choice([1, 1, 2]))
         if kind == "depthwise":
@@ -93,6 +93,9 @@ class Drawn:
             scales = self.b.constant([1, 1, 2, 2], "scales")
             y = self.b.node("Resize", [x, "", scales], mode="nearest", coordinate_transformation_mode="asymmetric", nearest_mode="floor")
             return (y, channels, 2 * height, 2 * width)
+        if kind == "rows" and height <= 24:
+            other = self.conv(source, channels)
+            return (self.b.node("Concat", [other[0], x], axis=2), channels, 2 * height, width)
         if kind == "dense":
             maps = [source]
             for _ in range(2):
@@ -107,13 +110,18 @@ class Drawn:
             grown = self.step()
             self.maps.append(grown if grown[1] <= 256 else self.conv(grown, 32, 1))
         x, channels, height, width = self.maps[-1]
-        if self.random.random() < 0.3:  # a detection head: flattened images, concatenated along the positions
+        if self.random.random() < 0.4:  # a detection head: flattened images, concatenated along the positions
             flat = self.b.constant(np.array([1, channels, -1]), "shape", np.int64)
             same = [m for m in self.maps[:-1] if m[1] == channels][-1:]
             heads = [self.b.node("Reshape", [m[0], flat]) for m in [self.maps[-1], *same]]
             y = self.b.node("Concat", heads, axis=2) if len(heads) > 1 else heads[0]
             count = height * width + sum(m[2] * m[3] for m in same)
-            self.b.output(self.b.node("Sigmoid", [y]), [1, channels, count])
+            if channels % 2 == 0 and self.random.random() < 0.5:
+                left, right = self.b.node("Split", [y], outputs=2, axis=1)
+                self.b.output(left, [1, channels // 2, count])
+                self.b.output(self.b.node("Sigmoid", [right]), [1, channels // 2, count])
+            else:
+                self.b.output(self.b.node("Sigmoid", [y]), [1, channels, count])
         else:
             x = self.b.flatten(self.b.node("GlobalAveragePool", [x]))
             self.b.output(self.b.gemm(x, channels, 10), [1, 10])
