@@ -411,7 +411,12 @@ TEST(Faults, SoftResetRecovers) {
   EXPECT_EQ(m.device->Run(1'000'000), 2 + 1024u + 64);
   ASSERT_TRUE(m.device->ReadRegister(regs::kStatus, &status));
   EXPECT_EQ(status, regs::kStatusIdle.mask());
+  m.Set(regs::kSnapshot, 1);
+  EXPECT_EQ(m.Get64(regs::kCyclesLo), 0u) << "the counters are cleared, too";
+  EXPECT_EQ(m.Get64(regs::kReadBytesFetchLo), 0u);
   EXPECT_EQ(m.Run({}).cycles, 107u);
+  m.Set(regs::kSnapshot, 1);
+  EXPECT_EQ(m.Get64(regs::kCyclesLo), 107u);
   EXPECT_EQ(m.Get(regs::kStatus), regs::kStatusDone.mask());
 }
 

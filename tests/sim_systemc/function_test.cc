@@ -495,5 +495,36 @@ TEST(Dma, StridedCopies) {
                 0);
 }
 
+// Addresses are modulo 65536, which the largest buffer has: a row may pass over its end.
+TEST(Dma, RowsPassOverTheEndOfTheLargestBuffer) {
+  sim::DeviceOptions options;
+  options.core.n = 4;
+  options.core.banks = 32;
+  options.core.bank_depth = 2048;
+  Machine m(options);
+  for (int i = 0; i < 1 << 10; ++i) *m.data(i) = static_cast<uint8_t>(i * 131 >> 3);
+  isa::Lda l;
+  l.region = 1;
+  l.n0 = 24;
+  l.buf_addr = 65536 - 8;
+  l.buf_banks = 31;
+  l.header.signal0 = isa::Semaphore(1);
+  isa::Sta s;
+  s.region = 1;
+  s.offset = 4096;
+  s.n0 = 24;
+  s.buf_addr = l.buf_addr;
+  s.buf_banks = 31;
+  s.header.wait0 = isa::Semaphore(1);
+  isa::Sta front = s;
+  front.header.wait0 = 0;
+  front.offset = 8192;
+  front.n0 = 16;
+  front.buf_addr = 0;
+  EXPECT_EQ(m.Run(Program(l, s, front)).fault.cause, 0u);
+  EXPECT_EQ(std::memcmp(m.data(4096), m.data(0), 96), 0);
+  EXPECT_EQ(std::memcmp(m.data(8192), m.data(32), 64), 0);
+}
+
 }  // namespace
 }  // namespace octile

@@ -103,6 +103,7 @@ bool ModelDevice::StartJob() {
                           regs::kFaultAddressLo, regs::kFaultAddressHi, regs::kFaultContext})
     Word(offset) = 0;
   core_.StartJob(job, profile_);
+  counters_cleared_ = false;
   state_ = State::kRunning;
   job_start_ = now_ + 1;
   return true;
@@ -116,6 +117,7 @@ void ModelDevice::SoftReset() {
     drained = std::max(now_, job_start_ + core_.drained());
   reset_end_ = drained + core_.config().bank_depth + 64;
   core_.SoftReset();
+  counters_cleared_ = true;
   state_ = State::kResetting;
   for (size_t i = 0; i < values_.size(); ++i)
     if (regs::kRegisters[i].soft_clear) values_[i] = regs::kRegisters[i].reset;
@@ -123,7 +125,8 @@ void ModelDevice::SoftReset() {
 
 void ModelDevice::Snapshot() {
   if (core_.running() && now_ >= job_start_) core_.AccountTo(now_ - job_start_);
-  const sim::Trace& t = core_.trace();
+  static const sim::Trace* const kNothing = new sim::Trace;
+  const sim::Trace& t = counters_cleared_ ? *kNothing : core_.trace();
   uint64_t cycles = 0;
   for (uint64_t c : t.classes[0]) cycles += c;
   Put64(regs::kCyclesLo, cycles);

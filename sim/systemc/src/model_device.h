@@ -46,6 +46,7 @@ class ModelDevice : public sim::CoreDevice {
   uint64_t now_ = 0;        // cycles since power-on
   uint64_t job_start_ = 0;  // cycle 0 of the job
   uint64_t reset_end_ = 0;
+  bool counters_cleared_ = false;  // by a soft reset since the last job
   std::array<uint32_t, std::size(regs::kRegisters)> values_{};
 };
 
