@@ -6,8 +6,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <bit>
 #include <chrono>
+#include <cmath>
 #include <string>
+#include <vector>
 
 #include "octile/program/assembler.h"
 
@@ -200,9 +203,10 @@ TEST(Verifier, VectorUnitIsInOrderAndArrayNeedsAFence) {
 TEST(Verifier, WindowWritesNoVectorTwice) {
   const auto program = [](int out_row_step) {
     return Load("signal0=0") +
-           fmt::format("win wait0=0 mode=MAX in_h=1 in_w=4 kh=3 kw=1 stride_y=1 stride_x=1 dil_y=1 "
-                       "dil_x=1 mh=2 mw=2 blocks=1 out_addr=512 out_bank=1 out_row_step={}\nend\n",
-                       out_row_step);
+           fmt::format(
+               "win wait0=0 mode=MAX in_h=1 in_w=4 kh=3 kw=1 stride_y=1 stride_x=1 dil_y=1 "
+               "dil_x=1 mh=2 mw=2 blocks=1 out_addr=512 out_bank=1 out_row_step={}\nend\n",
+               out_row_step);
   };
   ExpectValid(program(2));
   ExpectViolation(program(1), ViolationKind::kRace, 1, 1, "writes vector 513 twice");
@@ -365,6 +369,112 @@ TEST(Verifier, HostileSizesEndQuickly) {
   const auto rows = Check("lda region=2 n0=1 n1=65535 n2=65535 mem_stride1=4\nend\n");
   ASSERT_TRUE(rows);
   EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(10));
+}
+
+// Every kind of work counts: each of these instructions is legal and takes long to look at, and
+// there could be any number of them.
+TEST(Verifier, MuchSlowWorkIsTooLarge) {
+  const auto check = [](std::string_view what, std::string_view before, std::string_view line) {
+    std::string text(before);
+    for (int i = 0; i < 2000; ++i) text += line;
+    const auto v = Check(text + "end\n");
+    ASSERT_TRUE(v) << what;
+    EXPECT_EQ(ViolationKindName(v->kind), "too large") << what << ": " << v->message;
+  };
+  check("rows of memory", "", "lda region=2 n0=1 n1=1024 n2=1024 mem_stride1=8\n");
+  check("rows of the buffer", "", "lda region=2 n0=1 n1=1024 n2=1024 buf_stride1=2\n");
+  check("taps of a window",
+        "lda region=2 n0=2000 n1=1 n2=1 buf_banks=3 signal0=0\nsync queue=VEC wait0=0\n",
+        "win mode=MAX in_h=65535 in_w=65535 kh=63 kw=63 stride_y=15 stride_x=15 dil_y=31 dil_x=31 "
+        "mh=512 mw=1 blocks=1 in_banks=3 out_addr=2048 out_row_step=1 out_bank=4\n");
+}
+
+// Rule 10 of docs/isa.md.
+TEST(Verifier, ParametersLieInTheirDomains) {
+  // 1 x 4 vectors in bank 0, constants and a set of parameters from region 1.
+  const std::string before =
+      "ldp region=1 target=VEC_SET index=0 count=1\n"
+      "ldp region=1 offset=64 target=VEC_CONST index=0 count=1\n"
+      "ldp region=1 target=EXE_SET index=0 count=1\n"
+      "ldp region=1 offset=64 target=EXE_CONST index=0 count=1 signal0=0 signal1=3\n"
+      "ldw region=1 offset=128 tiles=1\n"
+      "lda region=2 n0=4 n1=1 n2=1 signal0=1 signal1=2\n";
+  const std::string elt =
+      "elt wait0=0 wait1=1 mode={} mh=1 mw=4 blocks=1 a_x_step=1 b_x_step=1 "
+      "out_x_step=1 b_bank=1 b_addr=512 out_bank=2 out_addr=1024\n";
+  const std::string window =
+      "win wait0=0 wait1=1 mode={} in_h=1 in_w=4 kh=1 kw=1 stride_y=1 stride_x=1 dil_y=1 dil_x=1 "
+      "mh=1 mw=4 blocks=1 out_addr=1024 out_bank=2\n";
+  const std::string mma =
+      "mma wait0=3 wait1=2 in_h=1 in_w=4 kh=1 kw=1 stride_y=1 stride_x=1 dil_y=1 dil_x=1 mh=1 mw=4 "
+      "blocks=1 out_addr=1536 out_bank=3 init emit {}\n";
+  std::vector<uint32_t> words(64);
+  const auto check = [&](const std::string& what) -> std::string {
+    auto regions = Regions();
+    const auto* bytes = reinterpret_cast<const uint8_t*>(words.data());
+    regions[1].data = {bytes, 4 * words.size()};
+    // Where the other unit's operand comes from does not matter here.
+    std::string text = before;
+    if (what.find("b_bank") != std::string::npos)
+      text.insert(text.find("lda"), "lda region=2 n0=16 n1=1 n2=1 buf_addr=512 buf_bank=1\n");
+    const auto program = Assemble(text + what + "end\n");
+    EXPECT_TRUE(program) << program.error().message;
+    const auto v = FindViolation(Tiny(), *program, regions);
+    if (!v) return "";
+    EXPECT_TRUE(v->kind == ViolationKind::kParameter || v->kind == ViolationKind::kRing)
+        << v->message;
+    return v->kind == ViolationKind::kParameter ? v->message : "";
+  };
+  const auto with = [](const std::string& text, std::string_view value) {
+    return fmt::format(fmt::runtime(text), value);
+  };
+  const auto bits = [](float value) { return std::bit_cast<uint32_t>(value); };
+
+  // Multipliers: the four words behind the biases.
+  for (const float good : {0.f, 0x1p-33f, 1.f, 512.f}) {
+    words[6] = bits(good);
+    EXPECT_EQ(check(with(window, "SUM")), "") << good;
+    EXPECT_EQ(check(with(mma, "")), "") << good;
+  }
+  for (const float bad : {-0.f, -1.f, 0x1p-34f, 0x1.000002p9f, 0x1p-140f, INFINITY, NAN}) {
+    words[6] = bits(bad);
+    EXPECT_THAT(check(with(window, "SUM")), HasSubstr("VEC_SET 0 with multiplier 2 = ")) << bad;
+    EXPECT_THAT(check(with(mma, "")), HasSubstr("EXE_SET 0 with multiplier 2 = ")) << bad;
+    EXPECT_EQ(check(with(window, "MAX")), "") << "MAX has no multiplier";
+    EXPECT_EQ(check(with(mma, "raw")), "") << "nor have raw sums";
+  }
+  words[6] = 0;
+  words[2] = 0xffffffff;  // a bias may be anything
+  EXPECT_EQ(check(with(window, "SUM")), "");
+
+  const auto constants = [&](float c0, float c1, float c2) {
+    words[16] = bits(c0);
+    words[17] = bits(c1);
+    words[18] = bits(c2);
+  };
+  constants(0x1p-40f, 0x1p20f, -0x1.fffffep29f);
+  EXPECT_EQ(check(with(elt, "ADD")), "");
+  EXPECT_THAT(check(with(elt, "MUL")), HasSubstr("zc = 1048576"));
+  constants(0x1p-41f, 1, 0);
+  EXPECT_THAT(check(with(elt, "ADD")), HasSubstr("VEC_CONST 0 with RA"));
+  EXPECT_EQ(check(with(elt, "COPY")), "");
+  constants(1, -1, 0);
+  EXPECT_THAT(check(with(elt, "ADD")), HasSubstr("RB = -1"));
+  EXPECT_EQ(check(with(elt, "MUL")), "");
+  for (const float bad : {NAN, 0x1p30f, 0x1p-65f}) {
+    constants(1, 1, bad);
+    EXPECT_THAT(check(with(elt, "ADD")), HasSubstr("with F"));
+  }
+  for (const float bad : {0.5f, 256.f, -129.f, static_cast<float>(NAN)}) {
+    constants(1, bad, 0);
+    EXPECT_THAT(check(with(elt, "MUL")), HasSubstr("with zc"));
+  }
+  constants(-1, 0, 0);
+  EXPECT_THAT(check(with(elt, "MUL")), HasSubstr("with r = -1"));
+  EXPECT_THAT(check(with(elt, "MUL")), HasSubstr("instruction 1 [ldp"));
+  // Nobody knows what a region holds that something may write, or what lies behind its contents.
+  words.resize(16);
+  EXPECT_EQ(check(with(elt, "MUL")), "");
 }
 
 TEST(Verifier, IsFast) {

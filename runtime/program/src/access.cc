@@ -26,6 +26,7 @@ struct RowPointer {
 class RunList {
  public:
   bool Add(uint32_t first, uint32_t count) {
+    ++steps_;
     first &= 0xffff;
     while (count > 0) {
       const uint32_t part = std::min(count, 0x10000 - first);
@@ -41,9 +42,12 @@ class RunList {
     return true;
   }
   std::vector<Run> Take() { return std::move(runs_); }
+  void CountSteps(uint64_t steps) { steps_ += steps; }
+  uint64_t steps() const { return steps_; }
 
  private:
   std::vector<Run> runs_;
+  uint64_t steps_ = 0;
 };
 
 // Blocks, rows and columns of a stream addressed as addr + block*blk_stride + row pointer +
@@ -82,7 +86,8 @@ bool AddGrid(const Grid& g, RunList* list) {
 }
 
 // The columns inside the image that a window operation reads, as runs.
-std::vector<Run> WindowColumns(int ix0, int in_w, int mw, int kw, int stride, int dil) {
+std::vector<Run> WindowColumns(int ix0, int in_w, int mw, int kw, int stride, int dil,
+                               RunList* list) {
   const int last = ix0 + (mw - 1) * stride + (kw - 1) * dil;
   // One stretch without gaps: the taps of a position and those of the next leave none.
   const bool dense = (mw == 1 || stride == 1 || (dil == 1 && kw >= stride)) &&
@@ -93,6 +98,7 @@ std::vector<Run> WindowColumns(int ix0, int in_w, int mw, int kw, int stride, in
     if (lo > hi) return {};
     return {{static_cast<uint32_t>(lo), static_cast<uint32_t>(hi - lo + 1)}};
   }
+  list->CountSteps(static_cast<uint64_t>(mw * kw + in_w));
   std::vector<bool> used(static_cast<size_t>(in_w));
   for (int x = 0; x < mw; ++x)
     for (int k = 0; k < kw; ++k) {
@@ -113,7 +119,8 @@ std::vector<Run> WindowColumns(int ix0, int in_w, int mw, int kw, int stride, in
 // The input window of MMA and WIN, which share these fields.
 template <class Op>
 bool AddWindow(const Op& op, RunList* list) {
-  const auto columns = WindowColumns(op.ix0, op.in_w, op.mw, op.kw, op.stride_x, op.dil_x);
+  const auto columns = WindowColumns(op.ix0, op.in_w, op.mw, op.kw, op.stride_x, op.dil_x, list);
+  list->CountSteps(static_cast<uint64_t>(op.mh * op.kh));
   if (columns.empty()) return true;
   std::vector<uint32_t> rows;
   RowPointer py{static_cast<uint32_t>(op.in_row0), static_cast<uint32_t>(op.in_wrap)};
@@ -146,6 +153,7 @@ int64_t FloorDiv(int64_t a, int64_t b) { return a >= 0 ? a / b : -((-a + b - 1) 
 bool AddPlanes(const ArchConfig& arch, const isa::Pack& op, RunList* list) {
   const int64_t n = arch.n;
   const int64_t groups = (op.mw + n - 1) / n;
+  list->CountSteps(static_cast<uint64_t>(op.mh * op.kh));
   std::vector<int> rows;
   for (int oy = 0; oy < op.mh; ++oy)
     for (int ky = 0; ky < op.kh; ++ky) {
@@ -319,7 +327,10 @@ void AddRange(uint64_t offset, uint64_t bytes, std::vector<MemoryRange>* ranges)
 template <class Op>
 std::optional<std::vector<MemoryUse>> DmaMemory(const ArchConfig& arch, const Op& op, bool write) {
   if (int64_t{op.n1} * op.n2 > kMaxSteps) return std::nullopt;
-  MemoryUse use{.region = op.region, .write = write, .ranges = {}};
+  MemoryUse use{.region = op.region,
+                .write = write,
+                .ranges = {},
+                .steps = static_cast<uint64_t>(op.n1) * static_cast<uint64_t>(op.n2)};
   for (int p = 0; p < op.n2; ++p)
     for (int r = 0; r < op.n1; ++r) {
       const uint32_t offset = op.offset + static_cast<uint32_t>(p) * op.mem_stride2 +
@@ -482,6 +493,7 @@ std::optional<std::vector<StreamUse>> StreamsOf(const ArchConfig& arch, const is
     RunList list;
     if (!std::visit(RunVisitor{arch, use.stream, &list}, op)) return std::nullopt;
     use.runs = list.Take();
+    use.steps = list.steps();
   }
   return uses;
 }

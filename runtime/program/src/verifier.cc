@@ -4,6 +4,9 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
+#include <cmath>
+#include <cstring>
 #include <deque>
 
 #include "octile/program/access.h"
@@ -22,10 +25,20 @@ constexpr int kAct = static_cast<int>(Queue::kAct);
 constexpr int kExe = static_cast<int>(Queue::kExe);
 constexpr int kVec = static_cast<int>(Queue::kVec);
 constexpr int kSto = static_cast<int>(Queue::kSto);
-constexpr int64_t kMaxInstructions = int64_t{1} << 24;
-// Bounds the time for programs that touch the same vectors absurdly often; ResNet-50 needs a
-// hundredth.
-constexpr uint64_t kMaxWork = uint64_t{4} << 30;
+// What PROGRAM_COUNT holds.
+constexpr int64_t kMaxInstructions = (int64_t{1} << 24) - 1;
+// Bounds the time, in units of about a nanosecond (what a vector costs that a stream passes), for
+// programs that are large without need, or that touch the same data absurdly often: a second, and
+// some time for every instruction. ResNet-50 needs a twentieth of the first, and for an instruction
+// an eighth of the second. The other constants say how many units a step of another kind takes.
+constexpr uint64_t kMaxWork = uint64_t{1} << 30;
+constexpr uint64_t kMaxWorkOfInstruction = uint64_t{1} << 16;
+constexpr uint64_t kWorkOfRow = 64;    // a row of a transfer: its range is made, sorted, merged
+constexpr uint64_t kWorkOfStep = 16;   // a step of a stream's address arithmetic
+constexpr uint64_t kWorkOfBurst = 8;   // a burst of LDW
+constexpr uint64_t kWorkOfDomain = 4;  // a parameter whose value is looked at
+
+uint64_t Budget(size_t instructions) { return kMaxWork + kMaxWorkOfInstruction * instructions; }
 
 // For every queue, how many of its instructions are known to have issued and to have completed.
 struct Clock {
@@ -50,13 +63,15 @@ struct MemoryAccess {
 class Verifier {
  public:
   Verifier(const ArchConfig& arch, std::span<const Instruction> program,
-           std::span<const MemoryExtent> regions)
-      : arch_(arch), program_(program), regions_(regions) {}
+           std::span<const MemoryExtent> regions, uint64_t budget)
+      : arch_(arch), program_(program), regions_(regions), budget_(budget) {}
 
   std::optional<Violation> Find() {
     if (!Decode() || !CheckSemaphoreQueues() || !Execute()) return violation_;
     return std::nullopt;
   }
+  // What is left.
+  uint64_t budget() const { return budget_; }
 
  private:
   struct Semaphore {
@@ -74,7 +89,10 @@ class Verifier {
   struct Parameter {
     int32_t writer = -1;
     int32_t reader = -1;  // EXE or VEC: every parameter memory serves one queue
+    uint8_t checked = 0;  // for these domains, since it was written
   };
+  // What an instruction takes a parameter for.
+  enum Domain : uint8_t { kNoDomain = 0, kMultipliers = 1, kAddition = 2, kProduct = 4 };
 
   std::string Name(int64_t i) const {
     return fmt::format("instruction {} [{}]", i, Disassemble(program_[static_cast<size_t>(i)]));
@@ -93,8 +111,11 @@ class Verifier {
   }
 
   bool Work(uint64_t amount, int64_t instruction) {
-    work_ += amount;
-    if (work_ <= kMaxWork) return true;
+    if (amount <= budget_) {
+      budget_ -= amount;
+      return true;
+    }
+    budget_ = 0;
     return Report(ViolationKind::kTooLarge, instruction,
                   "the program touches more data than can be verified");
   }
@@ -140,6 +161,7 @@ class Verifier {
     if (!uses)
       return Report(ViolationKind::kTooLarge, i, "the transfer has more rows than can be verified");
     for (const MemoryUse& use : *uses) {
+      if (!Work(kWorkOfRow * use.steps, i)) return false;
       if (static_cast<size_t>(use.region) >= regions_.size())
         return Report(
             ViolationKind::kRegion, i,
@@ -351,6 +373,7 @@ class Verifier {
         loaded_beats_ += beats;
         load_offset_ = cut;
         *moved = true;
+        if (!Work(kWorkOfBurst, active_[kWgt])) return false;
       }
       if (!Work(1, active_[kWgt])) return false;
       if (load_offset_ == load_end_) {
@@ -426,7 +449,7 @@ class Verifier {
     if (!streams)
       return Report(ViolationKind::kTooLarge, i, "the streams have more rows than can be verified");
     for (const StreamUse& use : *streams)
-      if (!CheckClaim(i, use)) return false;
+      if (!Work(kWorkOfStep * use.steps, i) || !CheckClaim(i, use)) return false;
     if (!CheckConflicts(i, clock, *streams)) return false;
     for (const StreamUse& use : *streams)
       if (!IsWrite(use.stream) && !Read(i, q, clock, use)) return false;
@@ -606,6 +629,7 @@ class Verifier {
           if (entry.reader >= 0 && !Completed(entry.reader, clock))
             return Race(i, entry.reader, "overwrites", fmt::format("operand {}", name), at);
           entry.writer = i;
+          entry.checked = kNoDomain;
           continue;
         }
         if (entry.writer < 0)
@@ -614,7 +638,80 @@ class Verifier {
         if (!Completed(entry.writer, clock))
           return Race(i, entry.writer, "reads", fmt::format("result {}", name), at);
         entry.reader = i;
+        const Domain domain = DomainOf(ops_[static_cast<size_t>(i)], use.memory);
+        if ((entry.checked & domain) == domain) continue;
+        if (!CheckDomain(i, use.memory, e, entry.writer, domain)) return false;
+        entry.checked |= domain;
       }
+    }
+    return true;
+  }
+
+  static Domain DomainOf(const isa::Operation& op, ParameterMemory memory) {
+    switch (memory) {
+      case ParameterMemory::kExeSet: {
+        const auto* mma = std::get_if<isa::Mma>(&op);
+        return mma != nullptr && mma->raw ? kNoDomain : kMultipliers;
+      }
+      case ParameterMemory::kVecSet:
+        return kMultipliers;
+      case ParameterMemory::kExeConst:
+        return kAddition;
+      case ParameterMemory::kVecConst: {
+        const auto* elt = std::get_if<isa::Elt>(&op);
+        return elt != nullptr && elt->mode == isa::EltMode::kMul ? kProduct : kAddition;
+      }
+      case ParameterMemory::kExeTable:
+      case ParameterMemory::kVecTable:
+      case ParameterMemory::kVecWeight:
+        break;
+    }
+    return kNoDomain;
+  }
+
+  // docs/isa.md, "Parameters". Entry e of `memory` as the LDP `writer` left it; what is not known
+  // counts as valid.
+  bool CheckDomain(int32_t i, ParameterMemory memory, int e, int32_t writer, Domain domain) {
+    const auto& load = std::get<isa::Ldp>(ops_[static_cast<size_t>(writer)]);
+    const MemoryExtent& extent = regions_[static_cast<size_t>(load.region)];
+    const auto bytes = static_cast<uint64_t>(ParameterBytes(arch_, memory));
+    const uint64_t offset = load.offset + static_cast<uint64_t>(e - load.index) * bytes;
+    if (extent.write || offset + bytes > extent.data.size()) return true;
+    const auto word = [&](int index) {
+      uint32_t w;
+      std::memcpy(&w, extent.data.data() + offset + 4 * static_cast<uint64_t>(index), 4);
+      return w;
+    };
+    // Positive numbers order like their bits.
+    const auto within = [](uint32_t bits, float low, float high) {
+      return bits >= std::bit_cast<uint32_t>(low) && bits <= std::bit_cast<uint32_t>(high);
+    };
+    const auto outside = [&](std::string_view what, uint32_t bits, std::string_view legal) {
+      return Report(ViolationKind::kParameter, i,
+                    fmt::format("uses {} {} with {} = {} ({:#010x}), loaded by {} from byte {:#x} "
+                                "of region {}; {} is {}",
+                                ParameterMemoryName(memory), e, what, std::bit_cast<float>(bits),
+                                bits, Name(writer), offset, load.region, what, legal),
+                    writer, static_cast<uint64_t>(e));
+    };
+    if (domain == kMultipliers) {
+      if (!Work(kWorkOfDomain * static_cast<uint64_t>(arch_.n), i)) return false;
+      for (int lane = 0; lane < arch_.n; ++lane)
+        if (const uint32_t m = word(arch_.n + lane); m != 0 && !within(m, 0x1p-33f, 0x1p9f))
+          return outside(fmt::format("multiplier {}", lane), m, "0 or 2^-33 .. 2^9");
+    } else if (domain == kAddition) {
+      for (int k = 0; k < 2; ++k)
+        if (!within(word(k), 0x1p-40f, 0x1p20f))
+          return outside(k == 0 ? "RA" : "RB", word(k), "2^-40 .. 2^20");
+      const uint32_t f = word(2) & 0x7fffffff;
+      if (f != 0 && (!within(f, 0x1p-64f, 0x1p30f) || f == std::bit_cast<uint32_t>(0x1p30f)))
+        return outside("F", word(2), "0 or of a magnitude from 2^-64 to below 2^30");
+    } else if (domain == kProduct) {
+      if (word(0) != 0 && !within(word(0), 0x1p-40f, 0x1p20f))
+        return outside("r", word(0), "0 or 2^-40 .. 2^20");
+      const auto zc = std::bit_cast<float>(word(1));
+      if (!(zc >= -128 && zc <= 255 && zc == std::trunc(zc)))
+        return outside("zc", word(1), "an integer -128 .. 255");
     }
     return true;
   }
@@ -652,6 +749,7 @@ class Verifier {
   bool CheckMemory(int32_t i, int q, const Clock& clock) {
     auto uses = *MemoryOf(arch_, ops_[static_cast<size_t>(i)]);  // fits: CheckRegions
     for (MemoryUse& use : uses) {
+      if (!Work(kWorkOfRow * use.steps, i)) return false;
       const auto region = static_cast<size_t>(use.region);
       // Nobody writes the region: nothing to remember.
       if (!regions_[region].write) continue;
@@ -697,7 +795,7 @@ class Verifier {
   const std::span<const Instruction> program_;
   const std::span<const MemoryExtent> regions_;
   std::optional<Violation> violation_;
-  uint64_t work_ = 0;
+  uint64_t budget_;
 
   std::vector<isa::Operation> ops_;
   std::vector<uint8_t> queue_;
@@ -730,15 +828,15 @@ class Verifier {
 }  // namespace
 
 std::string_view ViolationKindName(ViolationKind kind) {
-  constexpr std::string_view kNames[] = {"illegal",  "operand",   "region",        "claim",
-                                         "conflict", "semaphore", "deadlock",      "end",
-                                         "ring",     "race",      "uninitialized", "too large"};
+  constexpr std::string_view kNames[] = {
+      "illegal", "operand", "region", "claim",         "conflict",  "semaphore", "deadlock",
+      "end",     "ring",    "race",   "uninitialized", "parameter", "too large"};
   return kNames[static_cast<size_t>(kind)];
 }
 
 std::optional<Violation> FindViolation(const ArchConfig& arch, std::span<const Instruction> program,
                                        std::span<const MemoryExtent> regions) {
-  return Verifier(arch, program, regions).Find();
+  return Verifier(arch, program, regions, Budget(program.size())).Find();
 }
 
 Status Verify(const ArchConfig& arch, std::span<const Instruction> program,
@@ -750,19 +848,26 @@ Status Verify(const ArchConfig& arch, std::span<const Instruction> program,
 
 std::vector<MemoryExtent> ExtentsOf(const Program& program) {
   std::vector<MemoryExtent> extents;
-  for (const Region& r : program.regions) extents.push_back({r.size, r.read, r.write, r.execute});
+  for (const Region& r : program.regions) {
+    MemoryExtent& extent = extents.emplace_back(r.size, r.read, r.write, r.execute);
+    if (r.kind == RegionKind::kConstants && !r.write) extent.data = r.data;
+  }
   return extents;
 }
 
 Status VerifyProgram(const Program& program) {
   OCTILE_RETURN_IF_ERROR(ValidateProgram(program));
   const auto extents = ExtentsOf(program);
+  uint64_t budget = Budget(program.instructions.size());
   for (const PlanItem& item : program.plan) {
     if (item.kind != PlanKind::kDevice) continue;
     const auto segment =
         std::span(program.instructions)
             .subspan(static_cast<size_t>(item.first), static_cast<size_t>(item.count));
-    if (const auto violation = FindViolation(program.arch, segment, extents))
+    Verifier verifier(program.arch, segment, extents, budget);
+    const auto violation = verifier.Find();
+    budget = verifier.budget();
+    if (violation)
       return Fail(
           ErrorCode::kProgram,
           fmt::format(

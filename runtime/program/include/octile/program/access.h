@@ -34,6 +34,7 @@ struct StreamUse {
   int bank = 0;           // first claimed bank
   int further = 0;        // claims bank .. bank + further
   std::vector<Run> runs;  // every vector it touches, each possibly several times
+  uint64_t steps = 0;     // how much work it was to find them
 };
 
 // Bytes of a region, [offset, offset + bytes).
@@ -45,6 +46,7 @@ struct MemoryUse {
   int region = 0;
   bool write = false;
   std::vector<MemoryRange> ranges;  // contiguous rows are merged; not sorted
+  uint64_t steps = 0;               // how much work it was to find them
 };
 
 enum class ParameterMemory : int32_t {

@@ -22,6 +22,9 @@ struct MemoryExtent {
   bool read = false;
   bool write = false;
   bool execute = false;
+  // What the region is known to hold from offset 0 on while the job runs, as far as it is known.
+  // Parameters in it are checked.
+  std::span<const uint8_t> data = {};
 };
 
 enum class ViolationKind : uint8_t {
@@ -37,7 +40,8 @@ enum class ViolationKind : uint8_t {
   kRing,       // weight tiles are left in the ring or kept at the end
   kRace,       // two accesses of which one writes are not ordered
   kUninitialized,  // on-chip data is read that nothing has written
-  kTooLarge,       // beyond what can be verified in reasonable time
+  kParameter,      // a parameter outside its domain (docs/isa.md)
+  kTooLarge,       // takes longer to verify than a program of its size may
 };
 std::string_view ViolationKindName(ViolationKind kind);
 
@@ -62,7 +66,8 @@ struct Violation {
 // further order; a read of what the queue wrote needs a fence or semaphores. After `emit`
 // accumulators count as unwritten. An instruction may write a vector that it reads only element by
 // element in place (ELT; the residual of MMA). What the queue depths imply is used to decide
-// deadlock, not order.
+// deadlock, not order. Parameters are checked where an extent knows its data; others count as
+// valid.
 std::optional<Violation> FindViolation(const ArchConfig& arch,
                                        std::span<const isa::Instruction> program,
                                        std::span<const MemoryExtent> regions);
@@ -72,8 +77,9 @@ Status Verify(const ArchConfig& arch, std::span<const isa::Instruction> program,
               std::span<const MemoryExtent> regions);
 
 // Every device segment of a program with the container's regions; messages count instructions
-// within the segment and say where it begins.
+// within the segment and say where it begins. The limit of kTooLarge is one for all of them.
 Status VerifyProgram(const Program& program);
+// Known data: initial contents of constants, which refer to `program`.
 std::vector<MemoryExtent> ExtentsOf(const Program& program);
 
 }  // namespace octile
