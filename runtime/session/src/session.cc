@@ -122,6 +122,28 @@ class DeviceRun {
     for (const TensorDescriptor& d : program.tensors) descriptors_[d.name] = &d;
   }
 
+  // A program from a file is checked on its own when it is read; here, whether it fits its graph.
+  Status CheckProgram() const {
+    const auto damaged = [](std::string what) {
+      return Fail(ErrorCode::kProgram, what + ": the program file is damaged; compile the model again");
+    };
+    const auto inside = [&](const std::vector<int32_t>& steps) {
+      return std::all_of(steps.begin(), steps.end(),
+                         [&](int32_t step) { return step >= 0 && static_cast<size_t>(step) < graph_.steps.size(); });
+    };
+    for (const PlanItem& item : program_.plan)
+      if (!inside(item.steps)) return damaged(fmt::format("'{}' of the plan names a step that the graph does not have", item.name));
+    for (const Layer& layer : program_.layers)
+      if (!inside(layer.steps)) return damaged(fmt::format("layer '{}' names a step that the graph does not have", layer.name));
+    for (const TensorDescriptor& d : program_.tensors) {
+      const auto id = tensor_ids_.find(d.name);
+      if (id == tensor_ids_.end()) continue;  // a view under a name of its own
+      const ir::TensorInfo& info = graph_.tensor(id->second);
+      if (d.dtype != info.dtype || d.shape != info.shape) return damaged(fmt::format("tensor '{}' has another type or shape than in the graph", d.name));
+    }
+    return CheckObservations();
+  }
+
   // A program from a file may promise observations that its graph does not have.
   Status CheckObservations() const {
     for (size_t i = 0; i < program_.observations.size(); ++i) {
@@ -144,7 +166,7 @@ class DeviceRun {
   }
 
   Status Open(const std::string& name) {
-    OCTILE_RETURN_IF_ERROR(CheckObservations());
+    OCTILE_RETURN_IF_ERROR(CheckProgram());
     // A model without work for the device (all of it on the host, or outputs that are inputs) has no job to run.
     if (std::none_of(program_.plan.begin(), program_.plan.end(), [](const PlanItem& item) { return item.kind == PlanKind::kDevice; })) return {};
     const size_t mark = name.find('?');
@@ -185,7 +207,7 @@ class DeviceRun {
       } else if (const auto it = values.find(info.name); it != values.end()) {
         value = it->second;
       } else {
-        return Fail(ErrorCode::kInternal, fmt::format("the plan does not compute output '{}'", graph_.outputs[o].name));
+        return Fail(ErrorCode::kProgram, fmt::format("the plan does not compute output '{}'", graph_.outputs[o].name));
       }
       // The output counts as a step behind all others; a difference in it alone is a fault of a host step or of the store.
       Compare(expected.outputs[o], value, static_cast<int64_t>(graph_.steps.size() + o), first);
@@ -243,7 +265,7 @@ class DeviceRun {
       OCTILE_RETURN_IF_ERROR(ReadTensor(*d->second, values));
       return &values[name];
     }
-    return Fail(ErrorCode::kInternal, fmt::format("the plan reads tensor '{}' before it is computed", name));
+    return Fail(ErrorCode::kProgram, fmt::format("the plan reads tensor '{}' before it is computed", name));
   }
 
   Status ReadTensor(const TensorDescriptor& d, std::map<std::string, Tensor>& values) {

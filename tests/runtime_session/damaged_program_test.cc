@@ -1,0 +1,87 @@
+// Program files whose parts are each in order, but do not fit the graph that they carry: an error,
+// never a crash.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <optional>
+
+#include "octile/codegen/codegen.h"
+#include "octile/frontend/importer.h"
+#include "octile/session/session.h"
+#include "octile/sim/iss_backend.h"
+
+namespace octile::session {
+namespace {
+
+using testing::HasSubstr;
+
+class DamagedProgram : public testing::Test {
+ protected:
+  void SetUp() override {
+    sim::RegisterIssBackend();
+    const auto imported = frontend::ImportFile(OCTILE_MODELS "/concat_split.onnx", {});
+    ASSERT_TRUE(imported) << imported.error().message;
+    auto program = codegen::Compile(imported->graph, config_, {"concat_split"});
+    ASSERT_TRUE(program) << program.error().message;
+    program_ = std::move(*program);
+    const auto error = RunWith([](Program&) {});
+    ASSERT_FALSE(error) << error->message;
+  }
+
+  // The error of a run of the program with `damage` done to it.
+  std::optional<Error> RunWith(const std::function<void(Program&)>& damage) {
+    Program program = program_;
+    damage(program);
+    const auto valid = ValidateProgram(program);
+    EXPECT_TRUE(valid) << "found without its graph: " << valid.error().message;
+    const auto graph = GraphOf(program);
+    if (!graph) return graph.error();
+    Options options;
+    options.devices = {"iss"};
+    const auto result = session::Run(program, *graph, config_, options);
+    if (!result) return result.error();
+    EXPECT_EQ(result->devices.size(), 1u);
+    return result->devices[0].error;
+  }
+  void Refused(const std::function<void(Program&)>& damage, const std::string& text) {
+    const auto error = RunWith(damage);
+    ASSERT_TRUE(error) << text;
+    EXPECT_EQ(error->code, ErrorCode::kProgram) << error->message;
+    EXPECT_THAT(error->message, HasSubstr(text));
+  }
+
+  Config config_ = *LoadConfig("tiny");
+  Program program_;
+};
+
+TEST_F(DamagedProgram, StepsOfThePlan) {
+  for (size_t i = 0; i < program_.plan.size(); ++i)
+    for (const int32_t step : {-1, 1000000})
+      Refused([&](Program& p) { p.plan[i].steps.push_back(step); }, "of the plan names a step");
+}
+
+TEST_F(DamagedProgram, StepsOfLayers) {
+  ASSERT_FALSE(program_.layers.empty());
+  Refused([](Program& p) { p.layers[0].steps.push_back(1000000); }, "layer '");
+}
+
+TEST_F(DamagedProgram, PlanWithoutASource) {
+  Refused([](Program& p) { p.plan.clear(); }, "the plan does not compute output");
+  Refused([](Program& p) { std::reverse(p.plan.begin(), p.plan.end()); }, "before it is computed");
+}
+
+TEST_F(DamagedProgram, ShapesOfTensors) {
+  ASSERT_FALSE(program_.tensors.empty());
+  for (size_t i = 0; i < program_.tensors.size(); ++i)
+    Refused(
+        [&](Program& p) {
+          TensorDescriptor& d = p.tensors[i];
+          d.shape = {1};
+          d.images = d.channels = d.rows = d.columns = 1;
+        },
+        "tensor '" + program_.tensors[i].name + "' has another type or shape");
+}
+
+}  // namespace
+}  // namespace octile::session
