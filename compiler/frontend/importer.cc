@@ -88,9 +88,11 @@ std::vector<OperatorSupport> SupportedOperators() {
   device("any function of one code",
          "LeakyRelu, Sigmoid, HardSigmoid, HardSwish, Tanh, Gelu, SiLU, Elu, Sqrt, scalar "
          "arithmetic ...: one table");
-  device("Concat, Split, Slice, Pad", "data movement");
+  device("Concat, Split, Slice, Pad",
+         "whole channel blocks and rows by placement, otherwise copies");
   device("Reshape, Flatten, Squeeze, Unsqueeze, Transpose, DepthToSpace, SpaceToDepth",
-         "where nothing moves; otherwise data movement on the host");
+         "where nothing moves, flattened images, channel shuffles; otherwise data movement on the "
+         "host");
   device("Resize, Upsample", "nearest, by whole factors");
   device("QuantizeLinear, DequantizeLinear", "between codes; at float values they are host steps");
   rows.push_back({"Softmax", false, "exponentials and a division over a whole row (N10)"});
