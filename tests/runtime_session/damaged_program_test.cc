@@ -14,7 +14,9 @@
 namespace octile::session {
 namespace {
 
+using testing::AllOf;
 using testing::HasSubstr;
+using testing::Not;
 
 class DamagedProgram : public testing::Test {
  protected:
@@ -81,6 +83,24 @@ TEST_F(DamagedProgram, ShapesOfTensors) {
           d.images = d.channels = d.rows = d.columns = 1;
         },
         "tensor '" + program_.tensors[i].name + "' has another type or shape");
+}
+
+// Without observations the outputs alone are compared, and the report does not claim more.
+TEST_F(DamagedProgram, ObservationsTakenAway) {
+  const auto text = [&](const Program& program) {
+    const auto graph = GraphOf(program);
+    EXPECT_TRUE(graph);
+    Options options;
+    options.devices = {"iss"};
+    const auto result = session::Run(program, *graph, config_, options);
+    EXPECT_TRUE(result);
+    return ReportText(Report(program, *graph, config_, options, *result), false);
+  };
+  EXPECT_THAT(text(program_), HasSubstr("every step equal, bit for bit"));
+  Program silent = program_;
+  silent.observations.clear();
+  EXPECT_THAT(text(silent), AllOf(HasSubstr("outputs equal; the program shows no step"),
+                                  Not(HasSubstr("every step equal"))));
 }
 
 }  // namespace
