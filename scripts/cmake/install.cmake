@@ -51,7 +51,8 @@ export(TARGETS ${octile_targets} ${octile_build_only} NAMESPACE octile:: FILE ${
 if(OCTILE_RTL)
   set(octile_sources ${CMAKE_INSTALL_DATADIR}/octile/sources)
   install(DIRECTORY ${PROJECT_SOURCE_DIR}/rtl DESTINATION ${octile_sources})
-  install(DIRECTORY ${PROJECT_SOURCE_DIR}/sim/verilated ${PROJECT_SOURCE_DIR}/sim/device/on_demand DESTINATION ${octile_sources}/sim)
+  install(DIRECTORY ${PROJECT_SOURCE_DIR}/sim/verilated DESTINATION ${octile_sources}/sim)
+  install(DIRECTORY ${PROJECT_SOURCE_DIR}/sim/device/on_demand DESTINATION ${octile_sources}/sim/device)
   install(DIRECTORY ${PROJECT_SOURCE_DIR}/driver/transport DESTINATION ${octile_sources}/driver FILES_MATCHING PATTERN "*.h")
   install(FILES ${PROJECT_SOURCE_DIR}/sim/device/src/rtl_main.cc DESTINATION ${octile_sources}/sim/device/src)
 

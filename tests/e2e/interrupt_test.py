@@ -51,14 +51,20 @@ class Runs(unittest.TestCase):
         return process
 
     def long_run(self, device):
-        # Minutes of simulation: a large model on the smallest configuration with a slow memory of random latency.
+        # Minutes of simulation: a large model on a thousand images, on the smallest configuration with a slow memory of random latency.
         (self.folder / "tmp").mkdir(exist_ok=True)
-        return self.start("run", MODELS / "big_layers.onnx", "--config", "tiny", "--device", device, "--platform", "read_latency=2000",
+        images = (self.folder / "tmp" / "images.npy")
+        header = "{'descr': '<f4', 'fortran_order': False, 'shape': (1000, 3, 96, 96), }".ljust(117) + "\n"
+        with images.open("wb") as file:
+            file.write(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode())
+            file.truncate(file.tell() + 4 * 1000 * 3 * 96 * 96)
+        return self.start("run", MODELS / "big_layers.onnx", "--input", f"image={images}", "--config", "tiny", "--device", device, "--platform", "read_latency=2000",
                           "--platform", "jitter=4000", "--output-dir", self.folder / "out", "--report", self.folder / "report.json",
                           *(["--wave", self.folder / "wave.fst", "--wave-cycles", "100:200"] if device == "rtl" else []))
 
     def expect_nothing_left(self, shared):
         self.wait_for(lambda: not self.processes(), "processes are left")
+        (self.folder / "tmp" / "images.npy").unlink()
         self.assertEqual({f for f in os.listdir("/dev/shm") if "octile" in f} - shared, set())
         left = sorted(str(f.relative_to(self.folder)) for f in self.folder.rglob("*") if f.is_file())
         self.assertIn(left, ([], ["report.json"]))
