@@ -73,8 +73,8 @@ class ModelBuilder {
 
   onnx::ModelProto model_;
   onnx::GraphProto* graph_;
-  std::set<std::string> names_;       // of values
-  std::set<std::string> node_names_;  // ONNX Runtime wants them unique, too
+  std::set<std::string> names_;                   // of values
+  std::set<std::string> node_names_;              // ONNX Runtime wants them unique, too
   std::map<std::string, std::string> constants_;  // type, shape and data -> name
   std::string prefix_;
   int first_node_ = 0;  // of the current step

@@ -1,6 +1,7 @@
-// The laws of docs/timing.md sections 2 to 5 as a small model of its own: given when instructions issue and tiles start, when the bus
-// accepts and answers, it says in which cycle every address phase shows, every load and store completes, and what the classes of
-// the loads and stores are. One instance runs beside the core, cycle by cycle.
+// The laws of docs/timing.md sections 2 to 5 as a small model of its own: given when instructions
+// issue and tiles start, when the bus accepts and answers, it says in which cycle every address
+// phase shows, every load and store completes, and what the classes of the loads and stores are.
+// One instance runs beside the core, cycle by cycle.
 #pragma once
 
 #include <array>
@@ -19,9 +20,10 @@ struct Burst {
   bool last;  // of its instruction
 };
 
-// The bursts of a transfer in order: rows of n0 beats, cut at multiples of 256 bytes of the region offset.
-inline std::vector<Burst> CutBursts(uint64_t base, uint32_t offset, int64_t n0, int n1, int n2, uint32_t stride1,
-                                    uint32_t stride2) {
+// The bursts of a transfer in order: rows of n0 beats, cut at multiples of 256 bytes of the region
+// offset.
+inline std::vector<Burst> CutBursts(uint64_t base, uint32_t offset, int64_t n0, int n1, int n2,
+                                    uint32_t stride1, uint32_t stride2) {
   constexpr int kN = CoreBench::kN;
   std::vector<Burst> out;
   for (int p = 0; p < n2; ++p)
@@ -40,9 +42,13 @@ inline std::vector<Burst> CutBursts(uint64_t base, uint32_t offset, int64_t n0, 
 
 class ChannelLaws {
  public:
-  ChannelLaws(const std::vector<isa::Instruction>& program, const std::array<uint64_t, isa::kRegions>& region_base,
-              int read_bursts, int write_bursts, int ring_tiles)
-      : program_(program), region_base_(region_base), read_limit_(read_bursts), write_limit_(write_bursts),
+  ChannelLaws(const std::vector<isa::Instruction>& program,
+              const std::array<uint64_t, isa::kRegions>& region_base, int read_bursts,
+              int write_bursts, int ring_tiles)
+      : program_(program),
+        region_base_(region_base),
+        read_limit_(read_bursts),
+        write_limit_(write_bursts),
         ring_free_(ring_tiles * CoreBench::kN) {}
 
   std::vector<std::string> errors;
@@ -76,16 +82,19 @@ class ChannelLaws {
 
   void CheckOutputs(const CycleView& v) {
     if (v.ar_valid != ar_valid_) Error("ARVALID is " + std::to_string(v.ar_valid));
-    if (v.ar_valid && ar_valid_ && (v.ar_addr != ar_.address || v.ar_len + 1 != ar_.beats)) Error("read address or length");
+    if (v.ar_valid && ar_valid_ && (v.ar_addr != ar_.address || v.ar_len + 1 != ar_.beats))
+      Error("read address or length");
     if (v.aw_valid != aw_valid_) Error("AWVALID is " + std::to_string(v.aw_valid));
     if (v.w_valid != w_valid_) Error("WVALID is " + std::to_string(v.w_valid));
-    if (v.aw_valid && aw_valid_ && (v.aw_addr != writing_.address || v.aw_len + 1 != writing_.beats))
+    if (v.aw_valid && aw_valid_ &&
+        (v.aw_addr != writing_.address || v.aw_len + 1 != writing_.beats))
       Error("write address or length");
   }
 
   // --- read channel ---
   int FetchWant() const {
-    return static_cast<int>(std::min<int64_t>(4, static_cast<int64_t>(program_.size()) - fetch_asked_));
+    return static_cast<int>(
+        std::min<int64_t>(4, static_cast<int64_t>(program_.size()) - fetch_asked_));
   }
   bool Eligible(int client) const {
     if (client == 0) return FetchWant() > 0 && fifo_used_ + FetchWant() <= isa::kFetchDepth;
@@ -106,7 +115,8 @@ class ChannelLaws {
     if (v.r_valid) {
       Receiving& burst = in_order_.front();
       // An instruction is visible two cycles after its last beat.
-      if (++burst.beats % InstructionBeats() == 0 && burst.client == 0) coming_.push_back({t_ + 2, arrived_++});
+      if (++burst.beats % InstructionBeats() == 0 && burst.client == 0)
+        coming_.push_back({t_ + 2, arrived_++});
       if (v.r_last) {
         --outstanding_;
         if (burst.client > 0 && burst.last) done_at_[burst.client - 1].insert(t_ + 1);
@@ -115,7 +125,8 @@ class ChannelLaws {
     }
     if (client == 0) {
       const int want = FetchWant();
-      ar_ = {region_base_[0] + 64 * static_cast<uint64_t>(fetch_asked_), want * InstructionBeats(), false};
+      ar_ = {region_base_[0] + 64 * static_cast<uint64_t>(fetch_asked_), want * InstructionBeats(),
+             false};
       fetch_asked_ += want;
       fifo_used_ += want;
     } else if (client > 0) {
@@ -162,7 +173,8 @@ class ChannelLaws {
     return !(aw_valid_ || w_valid_) || WriteEnds(v);
   }
   bool WriteEnds(const CycleView& v) const {
-    return (aw_valid_ || w_valid_) && (!aw_valid_ || v.aw_ready) && (!w_valid_ || (v.w_ready && v.w_last));
+    return (aw_valid_ || w_valid_) && (!aw_valid_ || v.aw_ready) &&
+           (!w_valid_ || (v.w_ready && v.w_last));
   }
   void UpdateStore(const CycleView& v, bool read_start, bool write_pick) {
     const bool ends = WriteEnds(v);
@@ -196,7 +208,8 @@ class ChannelLaws {
       const bool sync = sync_done_[kQueue[k]] == t_;
       const bool expected = done_at_[k].erase(t_) > 0 || sync;
       if (expected != ((v.done >> kQueue[k] & 1) != 0))
-        Error("queue " + std::to_string(kQueue[k]) + (expected ? " should complete" : " must not complete"));
+        Error("queue " + std::to_string(kQueue[k]) +
+              (expected ? " should complete" : " must not complete"));
     }
   }
   void CheckClasses(const CycleView& v, int client, bool read_start) {
@@ -207,14 +220,15 @@ class ChannelLaws {
         continue;
       }
       const bool no_room = k == 1 && ring_free_ < load_[k].front().beats;
-      const Class expected = client == k + 1                                  ? Class::kActive
+      const Class expected = client == k + 1                          ? Class::kActive
                              : outstanding_ >= read_limit_ || no_room ? Class::kSpace
                                                                       : Class::kArb;
       if (v.classes[k] != static_cast<int>(expected)) Error("class of queue " + std::to_string(k));
     }
     const bool reading = read_start || t_ < phase_end_;
     if ((v.classes[5] == static_cast<int>(Class::kActive)) != reading) Error("class of STO");
-    if (!reading && (v.classes[5] == static_cast<int>(Class::kSpace)) != !store_.empty()) Error("class of a waiting STO");
+    if (!reading && (v.classes[5] == static_cast<int>(Class::kSpace)) != !store_.empty())
+      Error("class of a waiting STO");
   }
 
   void UpdateIssue(const CycleView& v) {
@@ -227,11 +241,12 @@ class ChannelLaws {
       } else if (const auto* w = std::get_if<isa::Ldw>(&*op)) {
         Begin(1, Transfer(w->region, w->offset, int64_t{w->tiles} * kN));
       } else if (const auto* a = std::get_if<isa::Lda>(&*op)) {
-        Begin(2, CutBursts(region_base_[a->region], a->offset, a->n0, a->n1, a->n2, a->mem_stride1, a->mem_stride2));
+        Begin(2, CutBursts(region_base_[a->region], a->offset, a->n0, a->n1, a->n2, a->mem_stride1,
+                           a->mem_stride2));
       } else if (const auto* s = std::get_if<isa::Sta>(&*op)) {
         if (!store_.empty() || t_ < phase_end_) Error("STA issued into a busy unit");
-        const auto bursts =
-            CutBursts(region_base_[s->region], s->offset, s->n0, s->n1, s->n2, s->mem_stride1, s->mem_stride2);
+        const auto bursts = CutBursts(region_base_[s->region], s->offset, s->n0, s->n1, s->n2,
+                                      s->mem_stride1, s->mem_stride2);
         store_.assign(bursts.begin(), bursts.end());
       }
     }
@@ -272,7 +287,7 @@ class ChannelLaws {
     int beats;  // so far
   };
   std::deque<Receiving> in_order_;
-  std::deque<Burst> load_[3];                  // bursts not yet picked; not empty: active
+  std::deque<Burst> load_[3];  // bursts not yet picked; not empty: active
   int ring_free_, ring_freed_ = 0;
   // completions by cycle: PRM, WGT, ACT, STO
   std::set<int64_t> done_at_[4];

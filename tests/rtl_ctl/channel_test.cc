@@ -1,5 +1,6 @@
-// The DMA channels under random programs, latencies and refusals: data arrive where they belong, and every cycle is the one the
-// laws of docs/timing.md sections 2 to 5 name (ChannelLaws, a model of its own).
+// The DMA channels under random programs, latencies and refusals: data arrive where they belong,
+// and every cycle is the one the laws of docs/timing.md sections 2 to 5 name (ChannelLaws, a model
+// of its own).
 #include <gtest/gtest.h>
 
 #include "channel_laws.h"
@@ -26,11 +27,12 @@ MemoryProfile RandomProfile(std::mt19937_64& rng) {
 
 struct Traffic {
   std::vector<isa::Instruction> program;
-  std::vector<uint8_t> image;    // of banks 0 to 3 after the loads
+  std::vector<uint8_t> image;  // of banks 0 to 3 after the loads
 };
 
-// Loads into banks 0 to 3, stores out of banks 4 and 5, parameters, weights and the MMAs that use them up (reading bank 6), in
-// random order. Nothing depends on anything else, so all channels run at once.
+// Loads into banks 0 to 3, stores out of banks 4 and 5, parameters, weights and the MMAs that use
+// them up (reading bank 6), in random order. Nothing depends on anything else, so all channels run
+// at once.
 Traffic RandomTraffic(CoreBench& bench) {
   auto& rng = bench.rng;
   const auto below = [&](int64_t n) { return static_cast<int>(rng() % static_cast<uint64_t>(n)); };
@@ -89,7 +91,8 @@ Traffic RandomTraffic(CoreBench& bench) {
       op.region = 1;
       op.offset = kN * below(1000);
       op.target = static_cast<isa::LdpTarget>(below(7));
-      const bool small = op.target == isa::LdpTarget::kExeTable || op.target == isa::LdpTarget::kVecTable;
+      const bool small =
+          op.target == isa::LdpTarget::kExeTable || op.target == isa::LdpTarget::kVecTable;
       op.count = 1 + below(small ? 4 : 16);
       op.index = below((small ? 4 : 16) - op.count + 1);
       out.program.push_back(Encode(op));
@@ -156,7 +159,8 @@ TEST(Channels, RandomTrafficKeepsTheLaws) {
         std::memcpy(&expected[CoreBench::kDataOffset + s->offset + r * s->mem_stride1],
                     &source[(s->buf_addr - 4 * kBankDepth + r * s->buf_stride1) * kN], s->n0 * kN);
     }
-    ChannelLaws laws(traffic.program, {CoreBench::kMemoryBase, CoreBench::kMemoryBase + CoreBench::kDataOffset},
+    ChannelLaws laws(traffic.program,
+                     {CoreBench::kMemoryBase, CoreBench::kMemoryBase + CoreBench::kDataOffset},
                      kReadBursts, kWriteBursts, kRingTiles);
     bench.checker = [&](const CycleView& view) { laws.Cycle(view); };
     ASSERT_TRUE(bench.Run(traffic.program));
@@ -165,7 +169,8 @@ TEST(Channels, RandomTrafficKeepsTheLaws) {
     ASSERT_TRUE(laws.errors.empty()) << laws.errors.front();
     ASSERT_EQ(laws.checked, bench.job_cycles);
     ASSERT_TRUE(bench.violations.empty()) << bench.violations.front();
-    std::memcpy(expected.data(), bench.memory.data(), CoreBench::kDataOffset);  // the program itself
+    std::memcpy(expected.data(), bench.memory.data(),
+                CoreBench::kDataOffset);  // the program itself
     ASSERT_EQ(bench.memory, expected);
     checked += laws.checked;
     busiest = std::max(busiest, bench.max_outstanding_reads);
@@ -183,8 +188,8 @@ TEST(Channels, RandomTrafficKeepsTheLaws) {
   EXPECT_EQ(busiest, kReadBursts) << "the limit of outstanding bursts was never reached";
 }
 
-// A soft reset at any time: the bus protocol is kept, the core comes back idle after draining and BankDepth + 64 cycles, all state
-// is clear, and the next job is as on a new core.
+// A soft reset at any time: the bus protocol is kept, the core comes back idle after draining and
+// BankDepth + 64 cycles, all state is clear, and the next job is as on a new core.
 TEST(Channels, SoftResetAtRandomTimes) {
   for (uint64_t seed = 1; seed <= 120; ++seed) {
     SCOPED_TRACE("seed " + std::to_string(seed));
@@ -204,15 +209,18 @@ TEST(Channels, SoftResetAtRandomTimes) {
     EXPECT_EQ(bench.Read(regs::kIrqStatus).value, 0u);
     EXPECT_EQ(bench.Fault().cause, 0u);
 
-    // The same job again, under the laws from their initial state: ring, counters of bursts and queues are as new.
-    ChannelLaws laws(traffic.program, {CoreBench::kMemoryBase, CoreBench::kMemoryBase + CoreBench::kDataOffset},
+    // The same job again, under the laws from their initial state: ring, counters of bursts and
+    // queues are as new.
+    ChannelLaws laws(traffic.program,
+                     {CoreBench::kMemoryBase, CoreBench::kMemoryBase + CoreBench::kDataOffset},
                      kReadBursts, kWriteBursts, kRingTiles);
     bench.checker = [&](const CycleView& view) { laws.Cycle(view); };
     ASSERT_TRUE(bench.Run(traffic.program));
     bench.checker = nullptr;
     ASSERT_EQ(bench.Status(), regs::kStatusDone.mask()) << "fault " << bench.Fault().cause;
     ASSERT_TRUE(laws.errors.empty()) << laws.errors.front();
-    // Nothing of the time before is left in the buffer: banks 4 and up were never written in this life.
+    // Nothing of the time before is left in the buffer: banks 4 and up were never written in this
+    // life.
     isa::Sta dump;
     dump.region = 1;
     dump.offset = 0xa0000;
@@ -220,7 +228,8 @@ TEST(Channels, SoftResetAtRandomTimes) {
     dump.buf_banks = 7;
     ASSERT_TRUE(bench.Run({Encode(dump), Encode(isa::End{})}));
     ASSERT_EQ(std::memcmp(bench.Data(0xa0000), traffic.image.data(), traffic.image.size()), 0);
-    for (int i = 4 * kBankDepth * kN; i < 8 * kBankDepth * kN; ++i) ASSERT_EQ(bench.Data(0xa0000)[i], 0) << i;
+    for (int i = 4 * kBankDepth * kN; i < 8 * kBankDepth * kN; ++i)
+      ASSERT_EQ(bench.Data(0xa0000)[i], 0) << i;
   }
 }
 
@@ -228,7 +237,8 @@ TEST(Channels, SoftResetTakesFixedCycles) {
   CoreBench bench;
   ASSERT_TRUE(bench.Run({Encode(isa::End{})}));
   bench.Write(regs::kControl, regs::kControlSoftReset.mask());
-  // The write took effect three cycles before its response was seen; what counts is that the time does not vary.
+  // The write took effect three cycles before its response was seen; what counts is that the time
+  // does not vary.
   int64_t first = -1;
   for (int round = 0; round < 3; ++round) {
     if (round > 0) bench.Write(regs::kControl, regs::kControlSoftReset.mask());

@@ -1,5 +1,6 @@
-// A test bench around the Verilated core: memory behind AXI4 with random latencies and refusals, an AXI4 protocol checker that is
-// always on, the registers behind AXI4-Lite, and a record of the trace port.
+// A test bench around the Verilated core: memory behind AXI4 with random latencies and refusals, an
+// AXI4 protocol checker that is always on, the registers behind AXI4-Lite, and a record of the
+// trace port.
 #pragma once
 
 #include <verilated.h>
@@ -25,9 +26,9 @@ namespace octile::rtl_ctl {
 struct MemoryProfile {
   int latency_min = 4;
   int latency_max = 4;
-  int refuse_address = 0;   // AR or AW not ready
-  int refuse_data = 0;      // W not ready
-  int beat_gap = 0;         // a read beat comes later
+  int refuse_address = 0;            // AR or AW not ready
+  int refuse_data = 0;               // W not ready
+  int beat_gap = 0;                  // a read beat comes later
   uint64_t error_address_begin = 0;  // accesses inside [begin, end) are answered with SLVERR
   uint64_t error_address_end = 0;
 };
@@ -143,7 +144,8 @@ class CoreBench {
   }
 
   // --- jobs ---
-  // Region 0 holds the program (from `program_offset`), region 1 all of memory behind it, readable and writable.
+  // Region 0 holds the program (from `program_offset`), region 1 all of memory behind it, readable
+  // and writable.
   static constexpr uint64_t kDataOffset = 0x20000;
   void Load(const std::vector<isa::Instruction>& program, uint32_t watchdog = 0) {
     std::memcpy(memory.data(), program.data(), program.size() * sizeof(isa::Instruction));
@@ -176,8 +178,9 @@ class CoreBench {
   }
   uint32_t Status() { return Read(regs::kStatus).value; }
   FaultRecord Fault() {
-    return {Read(regs::kFaultCause).value, Read(regs::kFaultInstruction).value, Read(regs::kFaultInstruction2).value,
-            Read(regs::kFaultContext).value, Read64(regs::kFaultAddressLo)};
+    return {Read(regs::kFaultCause).value, Read(regs::kFaultInstruction).value,
+            Read(regs::kFaultInstruction2).value, Read(regs::kFaultContext).value,
+            Read64(regs::kFaultAddressLo)};
   }
   // False when the reset does not end.
   bool SoftReset(int64_t limit = 20000) {
@@ -238,7 +241,8 @@ class CoreBench {
   };
   bool Chance(int percent) { return percent > 0 && static_cast<int>(rng() % 100) < percent; }
   int64_t Latency() {
-    return profile.latency_min + static_cast<int64_t>(rng() % (profile.latency_max - profile.latency_min + 1));
+    return profile.latency_min +
+           static_cast<int64_t>(rng() % (profile.latency_max - profile.latency_min + 1));
   }
   bool Outside(uint64_t address, uint64_t bytes) const {
     return address < kMemoryBase || address + bytes > kMemoryBase + kMemoryBytes ||
@@ -253,12 +257,14 @@ class CoreBench {
     core->s_axil_awvalid_i = core->s_axil_wvalid_i = core->s_axil_bready_i = 0;
     core->s_axil_arvalid_i = core->s_axil_rready_i = 0;
   }
-  // Inputs of this cycle, decided before the outputs are looked at, apart from data only valid with an address.
+  // Inputs of this cycle, decided before the outputs are looked at, apart from data only valid with
+  // an address.
   void DriveBus() {
     core->m_axi_arready_i = !Chance(profile.refuse_address);
     core->m_axi_awready_i = !Chance(profile.refuse_address);
     // As the platform of timing.md does, data are not taken before their address.
-    core->m_axi_wready_i = !Chance(profile.refuse_data) && (!core->m_axi_awvalid_o || core->m_axi_awready_i);
+    core->m_axi_wready_i =
+        !Chance(profile.refuse_data) && (!core->m_axi_awvalid_o || core->m_axi_awready_i);
     core->m_axi_rvalid_i = 0;
     if (!reads.empty() && reads.front().ready <= now && !Chance(profile.beat_gap)) {
       ReadBurst& burst = reads.front();
@@ -277,17 +283,21 @@ class CoreBench {
     if (burst != 1) Violation(std::string(channel) + ": burst type");
     if (address % kN != 0) Violation(std::string(channel) + ": unaligned");
     if (bytes > 256) Violation(std::string(channel) + ": longer than 256 bytes");
-    if (address / 4096 != (address + bytes - 1) / 4096) Violation(std::string(channel) + ": crosses 4 KiB");
+    if (address / 4096 != (address + bytes - 1) / 4096)
+      Violation(std::string(channel) + ": crosses 4 KiB");
   }
   void Observe() {
     const auto& c = *core;
     if (!c.rst_ni) return;
     // Valid and payload are held until accepted.
-    if (held_ar && (!c.m_axi_arvalid_o || c.m_axi_araddr_o != last_ar || c.m_axi_arlen_o != last_arlen))
+    if (held_ar &&
+        (!c.m_axi_arvalid_o || c.m_axi_araddr_o != last_ar || c.m_axi_arlen_o != last_arlen))
       Violation("AR not held");
-    if (held_aw && (!c.m_axi_awvalid_o || c.m_axi_awaddr_o != last_aw || c.m_axi_awlen_o != last_awlen))
+    if (held_aw &&
+        (!c.m_axi_awvalid_o || c.m_axi_awaddr_o != last_aw || c.m_axi_awlen_o != last_awlen))
       Violation("AW not held");
-    if (held_w && (!c.m_axi_wvalid_o || std::memcmp(&c.m_axi_wdata_o, last_w, kN) != 0 || c.m_axi_wlast_o != last_wlast))
+    if (held_w && (!c.m_axi_wvalid_o || std::memcmp(&c.m_axi_wdata_o, last_w, kN) != 0 ||
+                   c.m_axi_wlast_o != last_wlast))
       Violation("W not held");
     held_ar = c.m_axi_arvalid_o && !c.m_axi_arready_i;
     held_aw = c.m_axi_awvalid_o && !c.m_axi_awready_i;
@@ -323,13 +333,16 @@ class CoreBench {
       } else {
         WriteBurst& burst = writes.front();
         const bool error = Outside(burst.address, static_cast<uint64_t>(burst.beats) * kN);
-        if (c.m_axi_wstrb_o != (kN == 64 ? ~uint64_t{0} : (uint64_t{1} << kN) - 1)) Violation("WSTRB");
+        if (c.m_axi_wstrb_o != (kN == 64 ? ~uint64_t{0} : (uint64_t{1} << kN) - 1))
+          Violation("WSTRB");
         const uint64_t address = burst.address + static_cast<uint64_t>(written) * kN;
         if (!error) std::memcpy(&memory[address - kMemoryBase], &c.m_axi_wdata_o, kN);
         ++written;
         if (c.m_axi_wlast_o != (written == burst.beats)) Violation("WLAST");
         if (written == burst.beats) {
-          responses.push_back({std::max(now + 1 + Latency(), responses.empty() ? 0 : responses.back().ready + 1), error});
+          responses.push_back(
+              {std::max(now + 1 + Latency(), responses.empty() ? 0 : responses.back().ready + 1),
+               error});
           writes.pop_front();
           written = 0;
         }
@@ -362,7 +375,8 @@ class CoreBench {
     }
     if (c.trace_running_o) {
       for (int q = 0; q < 6; ++q) {
-        if (view.issue >> q & 1) events.push_back({Event::kIssue, q, view.issue_index[q], job_cycles});
+        if (view.issue >> q & 1)
+          events.push_back({Event::kIssue, q, view.issue_index[q], job_cycles});
         if (view.done >> q & 1) events.push_back({Event::kDone, q, view.done_index[q], job_cycles});
       }
       ++job_cycles;

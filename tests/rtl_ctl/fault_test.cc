@@ -62,8 +62,9 @@ isa::Elt Copy() {
 }
 
 // Runs the program, expects the fault, then resets and runs a good job.
-void Expect(CoreBench& bench, const std::vector<Instruction>& program, Fault cause, uint32_t instruction,
-            uint64_t address = 0, uint32_t instruction2 = 0, uint32_t watchdog = 0) {
+void Expect(CoreBench& bench, const std::vector<Instruction>& program, Fault cause,
+            uint32_t instruction, uint64_t address = 0, uint32_t instruction2 = 0,
+            uint32_t watchdog = 0) {
   bench.Write(regs::kIrqEnable, 3);
   bench.Write(regs::kIrqStatus, 3);
   bench.Write(regs::kContext, 4711);
@@ -79,7 +80,8 @@ void Expect(CoreBench& bench, const std::vector<Instruction>& program, Fault cau
   EXPECT_EQ(fault.context, 4711u);
   bench.Write(regs::kSnapshot, 1);
   EXPECT_EQ(bench.Read64(regs::kCyclesLo), static_cast<uint64_t>(bench.job_cycles));
-  EXPECT_FALSE(bench.Write(regs::kControl, regs::kControlStart.mask())) << "a faulted core must not start";
+  EXPECT_FALSE(bench.Write(regs::kControl, regs::kControlStart.mask()))
+      << "a faulted core must not start";
   ASSERT_TRUE(bench.SoftReset());
   EXPECT_EQ(bench.Fault().cause, 0u);
   EXPECT_EQ(bench.Read(regs::kIrqStatus).value, 0u);
@@ -101,7 +103,8 @@ TEST(Faults, IllegalReservedBitOfEveryFormat) {
   CoreBench bench;
   for (const isa::FormatInfo& format : isa::Formats()) {
     Instruction bad;
-    for (const isa::FieldInfo& field : format.fields) isa::SetField(bad, field, std::max<int64_t>(field.min, 0));
+    for (const isa::FieldInfo& field : format.fields)
+      isa::SetField(bad, field, std::max<int64_t>(field.min, 0));
     isa::SetField(bad, *isa::FindField(format, "opcode"), static_cast<int64_t>(format.opcode));
     ASSERT_FALSE(isa::IllegalReason(bad));
     const int bit = format.used_bits + static_cast<int>(bench.rng() % (512 - format.used_bits));
@@ -224,15 +227,19 @@ TEST(Faults, Region) {
   bench.Write(regs::kProgramRegion, 1);
   bench.Start();
   ASSERT_TRUE(bench.Finish());
-  EXPECT_EQ(bench.Fault().cause, static_cast<uint32_t>(Fault::kRegion)) << "fetch without execute permission";
+  EXPECT_EQ(bench.Fault().cause, static_cast<uint32_t>(Fault::kRegion))
+      << "fetch without execute permission";
 }
 
 TEST(Faults, Claim) {
   CoreBench bench;
-  Expect(bench, {Encode(Load(10, kBankDepth - 4, 0)), Encode(isa::End{})}, Fault::kClaim, 0, kBankDepth);
-  Expect(bench, {Encode(Load(10, 8 * kBankDepth - 4, 7)), Encode(isa::End{})}, Fault::kClaim, 0, 8 * kBankDepth);
+  Expect(bench, {Encode(Load(10, kBankDepth - 4, 0)), Encode(isa::End{})}, Fault::kClaim, 0,
+         kBankDepth);
+  Expect(bench, {Encode(Load(10, 8 * kBankDepth - 4, 7)), Encode(isa::End{})}, Fault::kClaim, 0,
+         8 * kBankDepth);
   Expect(bench, {Encode(Load(1, 0, 1)), Encode(isa::End{})}, Fault::kClaim, 0, 0);
-  Expect(bench, {Encode(Store(10, kBankDepth - 4, 0)), Encode(isa::End{})}, Fault::kClaim, 0, kBankDepth);
+  Expect(bench, {Encode(Store(10, kBankDepth - 4, 0)), Encode(isa::End{})}, Fault::kClaim, 0,
+         kBankDepth);
   isa::Elt copy = Copy();
   copy.a_addr = kBankDepth - 6;
   Expect(bench, {Encode(copy), Encode(isa::End{})}, Fault::kClaim, 0, kBankDepth);
@@ -250,9 +257,11 @@ TEST(Faults, Conflict) {
   isa::Sync go;
   isa::Elt copy = Copy();
   go.queue = isa::Queue::kVec;
-  Expect(bench, {Encode(Store(100, 0, 0)), Encode(copy), Encode(isa::End{})}, Fault::kConflict, 1, 0, 0);
+  Expect(bench, {Encode(Store(100, 0, 0)), Encode(copy), Encode(isa::End{})}, Fault::kConflict, 1,
+         0, 0);
   // Writes: a load and the vector unit.
-  Expect(bench, {Encode(Load(100, kBankDepth, 1)), Encode(copy), Encode(isa::End{})}, Fault::kConflict, 1, 0, 0);
+  Expect(bench, {Encode(Load(100, kBankDepth, 1)), Encode(copy), Encode(isa::End{})},
+         Fault::kConflict, 1, 0, 0);
   // Inside one instruction.
   isa::Elt add = Copy();
   add.mode = isa::EltMode::kAdd;
@@ -262,8 +271,8 @@ TEST(Faults, Conflict) {
   in_place.out_bank = 0;
   in_place.out_addr = 64;
   isa::Sta other = Store(100, kBankDepth, 1);
-  ASSERT_TRUE(bench.Run({Encode(Load(100, kBankDepth, 1)), Encode(Load(64, kBankDepth, 1)), Encode(other), Encode(in_place),
-                         Encode(isa::End{})}));
+  ASSERT_TRUE(bench.Run({Encode(Load(100, kBankDepth, 1)), Encode(Load(64, kBankDepth, 1)),
+                         Encode(other), Encode(in_place), Encode(isa::End{})}));
   EXPECT_EQ(bench.Status(), regs::kStatusDone.mask()) << bench.Fault().cause;
 }
 
@@ -293,7 +302,8 @@ TEST(Faults, Bus) {
   Expect(bench, {Encode(load), Encode(isa::End{})}, Fault::kBusRead, 0, data + 0x1000);
   isa::Sta store = Store(256, 0, 0);
   store.offset = 0x1000 - 512;
-  Expect(bench, {Encode(Load(4, 0, 0)), Encode(store), Encode(isa::End{})}, Fault::kBusWrite, 1, data + 0x1000);
+  Expect(bench, {Encode(Load(4, 0, 0)), Encode(store), Encode(isa::End{})}, Fault::kBusWrite, 1,
+         data + 0x1000);
   bench.profile.error_address_begin = CoreBench::kMemoryBase;
   bench.profile.error_address_end = CoreBench::kMemoryBase + 1;
   ASSERT_TRUE(bench.Run({Encode(isa::End{})}));

@@ -1,4 +1,5 @@
-// The register block against the generated table of registers: reset values, masks, access kinds, locking, refusals.
+// The register block against the generated table of registers: reset values, masks, access kinds,
+// locking, refusals.
 #include <gtest/gtest.h>
 
 #include "core_bench.h"
@@ -36,7 +37,8 @@ TEST(Registers, ReadWriteBits) {
   CoreBench bench;
   for (const regs::RegisterInfo& r : regs::kRegisters) {
     if (r.access != regs::Access::kRw) continue;
-    for (const uint32_t value : {0xffffffffu, 0x5555aaaau, 0xaaaa5555u, static_cast<uint32_t>(bench.rng()), 0u}) {
+    for (const uint32_t value :
+         {0xffffffffu, 0x5555aaaau, 0xaaaa5555u, static_cast<uint32_t>(bench.rng()), 0u}) {
       EXPECT_TRUE(bench.Write(r.address, value)) << r.name;
       EXPECT_EQ(bench.Read(r.address).value, value & r.mask) << r.name;
     }
@@ -53,7 +55,8 @@ TEST(Registers, NoAliases) {
     ASSERT_TRUE(bench.Write(r.address, value)) << r.name;
     expected[r.address] = value & r.mask;
   }
-  for (const auto& [address, value] : expected) EXPECT_EQ(bench.Read(address).value, value) << std::hex << address;
+  for (const auto& [address, value] : expected)
+    EXPECT_EQ(bench.Read(address).value, value) << std::hex << address;
 }
 
 TEST(Registers, ReadOnlyRefusesWrites) {
@@ -84,7 +87,8 @@ TEST(Registers, UnknownAddresses) {
 TEST(Registers, PartialStrobesAreRefused) {
   CoreBench bench;
   ASSERT_TRUE(bench.Write(regs::kJobId, 0x12345678));
-  for (int strobes = 0; strobes < 15; ++strobes) EXPECT_FALSE(bench.Write(regs::kJobId, 0, strobes)) << strobes;
+  for (int strobes = 0; strobes < 15; ++strobes)
+    EXPECT_FALSE(bench.Write(regs::kJobId, 0, strobes)) << strobes;
   EXPECT_EQ(bench.Read(regs::kJobId).value, 0x12345678u);
 }
 
@@ -121,11 +125,13 @@ TEST(Registers, LockedWhileRunning) {
   EXPECT_GT(before.size(), 30u);
   bench.Start();
   ASSERT_EQ(bench.Status(), regs::kStatusRunning.mask());
-  for (const auto& [address, value] : before) EXPECT_FALSE(bench.Write(address, ~value)) << std::hex << address;
+  for (const auto& [address, value] : before)
+    EXPECT_FALSE(bench.Write(address, ~value)) << std::hex << address;
   EXPECT_FALSE(bench.Write(regs::kControl, regs::kControlStart.mask())) << "started twice";
   EXPECT_TRUE(bench.Write(regs::kIrqEnable, 1)) << "not locked";
   ASSERT_EQ(bench.Status(), regs::kStatusRunning.mask()) << "the job was too short for this test";
-  for (const auto& [address, value] : before) EXPECT_EQ(bench.Read(address).value, value) << std::hex << address;
+  for (const auto& [address, value] : before)
+    EXPECT_EQ(bench.Read(address).value, value) << std::hex << address;
   EXPECT_TRUE(bench.Finish());
   EXPECT_EQ(bench.Status(), regs::kStatusDone.mask());
 }

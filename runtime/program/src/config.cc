@@ -160,8 +160,8 @@ Status Validate(const ArchConfig& arch) {
     return Bad(fmt::format("field 'weight_rows' = {} is above n = {}", arch.weight_rows, arch.n));
   // A weight load waits until a whole burst fits: a smaller ring would wait for ever.
   if (int64_t{arch.ring_tiles} * arch.tile_bytes() < isa::kBurstBytes)
-    return Bad(fmt::format("ring_tiles = {} tiles of {} bytes are below a burst ({} bytes)", arch.ring_tiles, arch.tile_bytes(),
-                           isa::kBurstBytes));
+    return Bad(fmt::format("ring_tiles = {} tiles of {} bytes are below a burst ({} bytes)",
+                           arch.ring_tiles, arch.tile_bytes(), isa::kBurstBytes));
   if (arch.buffer_vectors() > 65536)
     return Bad(
         fmt::format("banks * bank_depth = {} vectors is above the 65536 that addresses reach",

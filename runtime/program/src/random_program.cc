@@ -760,8 +760,8 @@ class Generator {
     op->mh = random_.Int(1, std::min(fit_h, 8));
     op->mw = random_.Int(1, std::min(fit_w, std::max(1, options_.max_positions / op->mh)));
   }
-  // A window that the vector unit works on by columns (docs/timing.md section 8), with heights around
-  // the output rows that make a group.
+  // A window that the vector unit works on by columns (docs/timing.md section 8), with heights
+  // around the output rows that make a group.
   void SetColumnWindow(isa::Win* op, const Area& src) {
     op->kh = random_.Int(1, 5);
     op->kw = random_.Int(op->kh == 1 ? 2 : 1, 5);

@@ -76,8 +76,8 @@ bool WorksByColumns(const isa::Win& w) {
 }
 
 std::optional<WindowAccess> FirstOutsideClaim(const ArchConfig& arch, const isa::Win& w) {
-  const auto results = static_cast<uint64_t>(w.mh) * static_cast<uint64_t>(w.mw) *
-                       static_cast<uint64_t>(w.blocks);
+  const auto results =
+      static_cast<uint64_t>(w.mh) * static_cast<uint64_t>(w.mw) * static_cast<uint64_t>(w.blocks);
   if (results * static_cast<uint64_t>(w.kh * w.kw + 1) > kMaxAccesses) return std::nullopt;
   FirstBad bad(arch, w);
   uint64_t cycle = 0;
@@ -104,9 +104,8 @@ std::optional<WindowAccess> FirstOutsideClaim(const ArchConfig& arch, const isa:
       const int rows_in = (rows_out - 1) * w.stride_y + w.kh;
       for (int c = 0; c <= (w.mw - 1) * w.stride_x + w.kw - 1; ++c) {
         for (int r = 0; r < rows_in; ++r)
-          bad.Read(cycle + static_cast<uint64_t>(r), block,
-                   int64_t{w.iy0} + first * w.stride_y + r, int64_t{w.ix0} + c,
-                   InputRow(w, first, r));
+          bad.Read(cycle + static_cast<uint64_t>(r), block, int64_t{w.iy0} + first * w.stride_y + r,
+                   int64_t{w.ix0} + c, InputRow(w, first, r));
         cycle += static_cast<uint64_t>(std::max(rows_in, per_result * waiting));
         waiting = 0;
         if (c < w.kw - 1 || (c - w.kw + 1) % w.stride_x != 0) continue;

@@ -1,6 +1,6 @@
-#include <algorithm>
-
 #include <fmt/format.h>
+
+#include <algorithm>
 
 #include "octile/session/session.h"
 
@@ -15,35 +15,47 @@ uint64_t Draw(uint64_t seed, uint64_t i) {
   return z ^ (z >> 31);
 }
 
-double Uniform(uint64_t seed, uint64_t i) { return static_cast<double>(Draw(seed, i) >> 11) * 0x1p-53; }
+double Uniform(uint64_t seed, uint64_t i) {
+  return static_cast<double>(Draw(seed, i) >> 11) * 0x1p-53;
+}
 
 double Element(const Tensor& tensor, size_t i) {
   switch (tensor.dtype) {
-    case DType::kU8: return tensor.data<uint8_t>()[i];
-    case DType::kS8: return tensor.data<int8_t>()[i];
-    case DType::kS32: return tensor.data<int32_t>()[i];
-    case DType::kS64: return static_cast<double>(tensor.data<int64_t>()[i]);
-    case DType::kF32: return tensor.data<float>()[i];
-    default: return 0;
+    case DType::kU8:
+      return tensor.data<uint8_t>()[i];
+    case DType::kS8:
+      return tensor.data<int8_t>()[i];
+    case DType::kS32:
+      return tensor.data<int32_t>()[i];
+    case DType::kS64:
+      return static_cast<double>(tensor.data<int64_t>()[i]);
+    case DType::kF32:
+      return tensor.data<float>()[i];
+    default:
+      return 0;
   }
 }
 
 }  // namespace
 
-Expected<Accuracy> CountCorrect(const std::map<std::string, Tensor>& outputs, const std::map<std::string, Tensor>& labels, int64_t images) {
+Expected<Accuracy> CountCorrect(const std::map<std::string, Tensor>& outputs,
+                                const std::map<std::string, Tensor>& labels, int64_t images) {
   Accuracy accuracy;
   for (const auto& [name, wanted] : labels) {
     const auto it = outputs.find(name);
-    if (it == outputs.end()) return Fail(ErrorCode::kUsage, fmt::format("--labels: the model has no output '{}'", name));
+    if (it == outputs.end())
+      return Fail(ErrorCode::kUsage, fmt::format("--labels: the model has no output '{}'", name));
     if (wanted.size() != images) {
-      return Fail(ErrorCode::kUsage, fmt::format("--labels: {} labels for {} images", wanted.size(), images));
+      return Fail(ErrorCode::kUsage,
+                  fmt::format("--labels: {} labels for {} images", wanted.size(), images));
     }
     const Tensor& scores = it->second;
     const auto classes = static_cast<size_t>(scores.size() / images);
     for (size_t image = 0; image < static_cast<size_t>(images); ++image) {
       size_t best = 0;
       for (size_t c = 1; c < classes; ++c) {
-        if (Element(scores, image * classes + c) > Element(scores, image * classes + best)) best = c;
+        if (Element(scores, image * classes + c) > Element(scores, image * classes + best))
+          best = c;
       }
       accuracy.correct += static_cast<double>(best) == Element(wanted, image) ? 1 : 0;
     }
@@ -64,16 +76,20 @@ Tensor RandomInput(const ir::Graph& graph, ir::TensorId input, uint64_t seed) {
       const ir::TensorInfo& codes = graph.tensor(step.output);
       const ir::CodeRange range = ir::FullRange(codes.dtype);
       const auto span = static_cast<float>(range.hi - range.lo);
-      low = (static_cast<float>(range.lo - codes.quant->zero_point) - 0.05f * span) * codes.quant->scale;
-      high = (static_cast<float>(range.hi - codes.quant->zero_point) + 0.05f * span) * codes.quant->scale;
+      low = (static_cast<float>(range.lo - codes.quant->zero_point) - 0.05f * span) *
+            codes.quant->scale;
+      high = (static_cast<float>(range.hi - codes.quant->zero_point) + 0.05f * span) *
+             codes.quant->scale;
       break;
     }
-    for (size_t i = 0; i < count; ++i) tensor.data<float>()[i] = low + static_cast<float>(Uniform(seed, i)) * (high - low);
+    for (size_t i = 0; i < count; ++i)
+      tensor.data<float>()[i] = low + static_cast<float>(Uniform(seed, i)) * (high - low);
     return tensor;
   }
   // Every code of an integer type; wider integers stay in a byte's range.
   const auto element = static_cast<size_t>(DTypeSize(info.dtype));
-  for (size_t i = 0; i < count; ++i) tensor.bytes[i * element] = static_cast<uint8_t>(Draw(seed, i) >> 32);
+  for (size_t i = 0; i < count; ++i)
+    tensor.bytes[i * element] = static_cast<uint8_t>(Draw(seed, i) >> 32);
   if (info.dtype == DType::kBool) {
     for (uint8_t& byte : tensor.bytes) byte &= 1;
   }

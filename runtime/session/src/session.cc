@@ -1,12 +1,12 @@
 #include "octile/session/session.h"
 
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <chrono>
 #include <numeric>
 #include <unordered_map>
-
-#include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include "octile/numerics/bulk.h"
 #include "octile/reference/reference.h"
@@ -14,7 +14,8 @@
 namespace octile::session {
 namespace {
 
-// Channels, rows and columns of a tensor as the device sees it, and where an element lies in row-major order.
+// Channels, rows and columns of a tensor as the device sees it, and where an element lies in
+// row-major order.
 struct ImageForm {
   int64_t c = 1, h = 1, w = 1;
   bool channels_last = false;
@@ -39,10 +40,12 @@ struct ImageForm {
   int64_t ColumnStep() const { return channels_last ? c : 1; }
 };
 
-// Where the data of each position (block, row, column; in this order) of an instruction's results begins, in vectors. The vector
-// unit makes the results of WIN in an order of its own (docs/timing.md section 8), so those are found by their addresses; the others come in
-// this order. Empty: an address is missing.
-std::vector<size_t> ResultOrder(const isa::Instruction& instruction, std::span<const uint32_t> addresses) {
+// Where the data of each position (block, row, column; in this order) of an instruction's results
+// begins, in vectors. The vector unit makes the results of WIN in an order of its own
+// (docs/timing.md section 8), so those are found by their addresses; the others come in this order.
+// Empty: an address is missing.
+std::vector<size_t> ResultOrder(const isa::Instruction& instruction,
+                                std::span<const uint32_t> addresses) {
   std::vector<size_t> order(addresses.size());
   std::iota(order.begin(), order.end(), size_t{0});
   const auto operation = isa::Decode(instruction);
@@ -55,13 +58,15 @@ std::vector<size_t> ResultOrder(const isa::Instruction& instruction, std::span<c
     auto row = static_cast<uint32_t>(win->out_row0);
     for (int oy = 0; oy < win->mh; ++oy) {
       for (int ox = 0; ox < win->mw; ++ox, ++position) {
-        const auto address = static_cast<uint32_t>((int64_t{win->out_addr} + row + int64_t{block} * win->out_blk_stride + ox) & 0xffff);
+        const auto address = static_cast<uint32_t>(
+            (int64_t{win->out_addr} + row + int64_t{block} * win->out_blk_stride + ox) & 0xffff);
         const auto found = at.find(address);
         if (found == at.end() || position >= order.size()) return {};
         order[position] = found->second;
       }
       row += static_cast<uint32_t>(win->out_row_step);
-      if (win->out_wrap != 0 && row >= static_cast<uint32_t>(win->out_wrap)) row -= static_cast<uint32_t>(win->out_wrap);
+      if (win->out_wrap != 0 && row >= static_cast<uint32_t>(win->out_wrap))
+        row -= static_cast<uint32_t>(win->out_wrap);
       row &= 0xffff;
     }
   }
@@ -80,16 +85,22 @@ std::vector<int64_t> IndexOf(const Shape& shape, int64_t flat) {
 std::string ValueText(const Tensor& tensor, int64_t flat) {
   const auto i = static_cast<size_t>(flat);
   switch (tensor.dtype) {
-    case DType::kU8: return std::to_string(tensor.data<uint8_t>()[i]);
-    case DType::kS8: return std::to_string(tensor.data<int8_t>()[i]);
-    case DType::kS32: return std::to_string(tensor.data<int32_t>()[i]);
-    case DType::kF32: return fmt::format("{}", tensor.data<float>()[i]);
-    default: return "?";
+    case DType::kU8:
+      return std::to_string(tensor.data<uint8_t>()[i]);
+    case DType::kS8:
+      return std::to_string(tensor.data<int8_t>()[i]);
+    case DType::kS32:
+      return std::to_string(tensor.data<int32_t>()[i]);
+    case DType::kF32:
+      return fmt::format("{}", tensor.data<float>()[i]);
+    default:
+      return "?";
   }
 }
 
 // Copies between a host tensor and its place in a region.
-void Transfer(const TensorDescriptor& d, int n, std::span<uint8_t> memory, Tensor& tensor, bool to_device) {
+void Transfer(const TensorDescriptor& d, int n, std::span<uint8_t> memory, Tensor& tensor,
+              bool to_device) {
   const auto element = static_cast<size_t>(DTypeSize(d.dtype));
   // Columns are equally far apart.
   const size_t step = d.columns > 1 ? d.address(n, 0, 0, 0, 1) - d.address(n, 0, 0, 0, 0) : 0;
@@ -116,30 +127,45 @@ struct Difference {
 
 class DeviceRun {
  public:
-  DeviceRun(const Program& program, const ir::Graph& graph, const Config& config, const Options& options, DeviceResult& result)
-      : program_(program), graph_(graph), config_(config), options_(options), result_(result), n_(program.arch.n) {
-    for (size_t t = 0; t < graph.tensors.size(); ++t) tensor_ids_[graph.tensors[t].name] = static_cast<ir::TensorId>(t);
+  DeviceRun(const Program& program, const ir::Graph& graph, const Config& config,
+            const Options& options, DeviceResult& result)
+      : program_(program),
+        graph_(graph),
+        config_(config),
+        options_(options),
+        result_(result),
+        n_(program.arch.n) {
+    for (size_t t = 0; t < graph.tensors.size(); ++t)
+      tensor_ids_[graph.tensors[t].name] = static_cast<ir::TensorId>(t);
     for (const TensorDescriptor& d : program.tensors) descriptors_[d.name] = &d;
   }
 
   // A program from a file is checked on its own when it is read; here, whether it fits its graph.
   Status CheckProgram() const {
     const auto damaged = [](std::string what) {
-      return Fail(ErrorCode::kProgram, what + ": the program file is damaged; compile the model again");
+      return Fail(ErrorCode::kProgram,
+                  what + ": the program file is damaged; compile the model again");
     };
     const auto inside = [&](const std::vector<int32_t>& steps) {
-      return std::all_of(steps.begin(), steps.end(),
-                         [&](int32_t step) { return step >= 0 && static_cast<size_t>(step) < graph_.steps.size(); });
+      return std::all_of(steps.begin(), steps.end(), [&](int32_t step) {
+        return step >= 0 && static_cast<size_t>(step) < graph_.steps.size();
+      });
     };
     for (const PlanItem& item : program_.plan)
-      if (!inside(item.steps)) return damaged(fmt::format("'{}' of the plan names a step that the graph does not have", item.name));
+      if (!inside(item.steps))
+        return damaged(
+            fmt::format("'{}' of the plan names a step that the graph does not have", item.name));
     for (const Layer& layer : program_.layers)
-      if (!inside(layer.steps)) return damaged(fmt::format("layer '{}' names a step that the graph does not have", layer.name));
+      if (!inside(layer.steps))
+        return damaged(
+            fmt::format("layer '{}' names a step that the graph does not have", layer.name));
     for (const TensorDescriptor& d : program_.tensors) {
       const auto id = tensor_ids_.find(d.name);
       if (id == tensor_ids_.end()) continue;  // a view under a name of its own
       const ir::TensorInfo& info = graph_.tensor(id->second);
-      if (d.dtype != info.dtype || d.shape != info.shape) return damaged(fmt::format("tensor '{}' has another type or shape than in the graph", d.name));
+      if (d.dtype != info.dtype || d.shape != info.shape)
+        return damaged(
+            fmt::format("tensor '{}' has another type or shape than in the graph", d.name));
     }
     return CheckObservations();
   }
@@ -154,12 +180,17 @@ class DeviceRun {
         inside = o.planar ? shape.size() == 3 && shape[0] == 1 : shape.size() != 4 || shape[0] == 1;
         if (inside) {
           const ImageForm form(shape, o.planar);
-          inside = int64_t{o.block} * n_ + o.channels <= form.c && int64_t{o.blocks} * n_ >= o.channels &&
-                   o.y0 + (int64_t{o.rows} - 1) * o.y_step < form.h && o.x0 + (int64_t{o.columns} - 1) * o.x_step < form.w;
+          inside = int64_t{o.block} * n_ + o.channels <= form.c &&
+                   int64_t{o.blocks} * n_ >= o.channels &&
+                   o.y0 + (int64_t{o.rows} - 1) * o.y_step < form.h &&
+                   o.x0 + (int64_t{o.columns} - 1) * o.x_step < form.w;
         }
       }
       if (!inside) {
-        return Fail(ErrorCode::kProgram, fmt::format("observation {} lies outside the step's tensor: the program file is damaged; compile the model again", i));
+        return Fail(ErrorCode::kProgram,
+                    fmt::format("observation {} lies outside the step's tensor: the program file "
+                                "is damaged; compile the model again",
+                                i));
       }
     }
     return {};
@@ -167,14 +198,18 @@ class DeviceRun {
 
   Status Open(const std::string& name) {
     OCTILE_RETURN_IF_ERROR(CheckProgram());
-    // A model without work for the device (all of it on the host, or outputs that are inputs) has no job to run.
-    if (std::none_of(program_.plan.begin(), program_.plan.end(), [](const PlanItem& item) { return item.kind == PlanKind::kDevice; })) return {};
+    // A model without work for the device (all of it on the host, or outputs that are inputs) has
+    // no job to run.
+    if (std::none_of(program_.plan.begin(), program_.plan.end(),
+                     [](const PlanItem& item) { return item.kind == PlanKind::kDevice; }))
+      return {};
     const size_t mark = name.find('?');
     std::string uri = name.substr(0, mark) + ":" + driver::EscapeUri(config_.name);
     std::string query = mark == std::string::npos ? "" : name.substr(mark + 1);
     if (name.substr(0, mark) != "iss") {
       // The platform part of the configuration may have been changed on the command line.
-      for (const std::string& setting : PlatformSettings()) query.append(query.empty() ? "" : "&").append(setting);
+      for (const std::string& setting : PlatformSettings())
+        query.append(query.empty() ? "" : "&").append(setting);
     }
     if (options_.timing_only) query.append(query.empty() ? "" : "&").append("timing_only=1");
     if (!query.empty()) uri += "?" + query;
@@ -189,7 +224,8 @@ class DeviceRun {
   }
 
   // Runs the plan for one image; `values` holds the graph inputs by tensor name.
-  Status RunImage(std::map<std::string, Tensor> values, const reference::Evaluation& expected, int64_t image) {
+  Status RunImage(std::map<std::string, Tensor> values, const reference::Evaluation& expected,
+                  int64_t image) {
     size_t segment = 0;
     Difference first;
     for (const PlanItem& item : program_.plan) {
@@ -207,16 +243,19 @@ class DeviceRun {
       } else if (const auto it = values.find(info.name); it != values.end()) {
         value = it->second;
       } else {
-        return Fail(ErrorCode::kProgram, fmt::format("the plan does not compute output '{}'", graph_.outputs[o].name));
+        return Fail(ErrorCode::kProgram,
+                    fmt::format("the plan does not compute output '{}'", graph_.outputs[o].name));
       }
-      // The output counts as a step behind all others; a difference in it alone is a fault of a host step or of the store.
+      // The output counts as a step behind all others; a difference in it alone is a fault of a
+      // host step or of the store.
       Compare(expected.outputs[o], value, static_cast<int64_t>(graph_.steps.size() + o), first);
       Tensor& all = result_.outputs[graph_.outputs[o].name];
       if (image == 0) all = Tensor(value.dtype, value.shape), all.bytes.clear();
       all.bytes.insert(all.bytes.end(), value.bytes.begin(), value.bytes.end());
     }
     result_.compared = true;
-    if (first.step != INT64_MAX && !result_.mismatch) result_.mismatch = Explain(first, expected, image);
+    if (first.step != INT64_MAX && !result_.mismatch)
+      result_.mismatch = Explain(first, expected, image);
     return {};
   }
 
@@ -265,7 +304,8 @@ class DeviceRun {
       OCTILE_RETURN_IF_ERROR(ReadTensor(*d->second, values));
       return &values[name];
     }
-    return Fail(ErrorCode::kProgram, fmt::format("the plan reads tensor '{}' before it is computed", name));
+    return Fail(ErrorCode::kProgram,
+                fmt::format("the plan reads tensor '{}' before it is computed", name));
   }
 
   Status ReadTensor(const TensorDescriptor& d, std::map<std::string, Tensor>& values) {
@@ -280,11 +320,14 @@ class DeviceRun {
     return {};
   }
 
-  Status RunSegment(const PlanItem& item, std::map<std::string, Tensor>& values, const reference::Evaluation& expected, int64_t image,
-                    size_t segment, Difference& first) {
+  Status RunSegment(const PlanItem& item, std::map<std::string, Tensor>& values,
+                    const reference::Evaluation& expected, int64_t image, size_t segment,
+                    Difference& first) {
     for (const std::string& name : item.inputs) {
       const auto it = descriptors_.find(name);
-      if (it == descriptors_.end()) return Fail(ErrorCode::kProgram, fmt::format("tensor '{}' of the plan has no descriptor", name));
+      if (it == descriptors_.end())
+        return Fail(ErrorCode::kProgram,
+                    fmt::format("tensor '{}' of the plan has no descriptor", name));
       const TensorDescriptor& d = *it->second;
       if (d.region != 2) continue;  // an earlier segment left it in device memory
       OCTILE_ASSIGN_OR_RETURN(Tensor * value, Value(name, values));
@@ -312,11 +355,15 @@ class DeviceRun {
     }
     // Views of device tensors under other names must be read again.
     for (const TensorDescriptor& d : program_.tensors) {
-      if (d.region != 2 && std::find(item.outputs.begin(), item.outputs.end(), d.name) == item.outputs.end() && !d.shape.empty()) {
-        const auto shared = std::find_if(program_.tensors.begin(), program_.tensors.end(), [&](const TensorDescriptor& other) {
-          return &other != &d && other.region == d.region && other.offset == d.offset &&
-                 std::find(item.outputs.begin(), item.outputs.end(), other.name) != item.outputs.end();
-        });
+      if (d.region != 2 &&
+          std::find(item.outputs.begin(), item.outputs.end(), d.name) == item.outputs.end() &&
+          !d.shape.empty()) {
+        const auto shared = std::find_if(
+            program_.tensors.begin(), program_.tensors.end(), [&](const TensorDescriptor& other) {
+              return &other != &d && other.region == d.region && other.offset == d.offset &&
+                     std::find(item.outputs.begin(), item.outputs.end(), other.name) !=
+                         item.outputs.end();
+            });
         if (shared != program_.tensors.end()) OCTILE_RETURN_IF_ERROR(ReadTensor(d, values));
       }
     }
@@ -343,7 +390,8 @@ class DeviceRun {
       if (done.error().code == driver::Code::kTimeout && !deadline.passed()) continue;
       std::string message = done.error().message;
       if (const std::optional<driver::FaultReport> fault = job->fault()) {
-        message += fmt::format(" (fault {} at instruction {})", isa::FaultName(fault->cause), fault->instruction);
+        message += fmt::format(" (fault {} at instruction {})", isa::FaultName(fault->cause),
+                               fault->instruction);
       }
       return Fail(driver::AsOctileError(done.error()).code, message);
     }
@@ -374,7 +422,8 @@ class DeviceRun {
     for (size_t q = 0; q < isa::kQueues; ++q) {
       for (size_t c = 0; c < isa::kClasses; ++c) total.classes[q][c] += counters.classes[q][c];
     }
-    for (const driver::LayerCounters& layer : observations.layers) result_.layers.push_back({layer.layer, layer.cycles, layer.classes});
+    for (const driver::LayerCounters& layer : observations.layers)
+      result_.layers.push_back({layer.layer, layer.cycles, layer.classes});
     result_.issue.emplace_back(observations.issue.begin(), observations.issue.end());
     result_.completion.emplace_back(observations.completion.begin(), observations.completion.end());
   }
@@ -394,8 +443,10 @@ class DeviceRun {
   }
 
   void Note(int64_t step, int64_t flat, std::string actual, Difference& first) {
-    if (step < first.step) first = {step, flat, std::move(actual), 0};
-    else if (step == first.step && flat < first.flat) first.flat = flat, first.actual = std::move(actual);
+    if (step < first.step)
+      first = {step, flat, std::move(actual), 0};
+    else if (step == first.step && flat < first.flat)
+      first.flat = flat, first.actual = std::move(actual);
     if (step == first.step) ++first.count;
   }
 
@@ -404,31 +455,38 @@ class DeviceRun {
     const auto element = static_cast<size_t>(DTypeSize(expected.dtype));
     for (int64_t i = 0; i < expected.size(); ++i) {
       const size_t at = static_cast<size_t>(i) * element;
-      if (!std::equal(expected.bytes.begin() + static_cast<int64_t>(at), expected.bytes.begin() + static_cast<int64_t>(at + element),
+      if (!std::equal(expected.bytes.begin() + static_cast<int64_t>(at),
+                      expected.bytes.begin() + static_cast<int64_t>(at + element),
                       actual.bytes.begin() + static_cast<int64_t>(at))) {
         Note(step, i, ValueText(actual, i), first);
       }
     }
   }
 
-  void CompareObservations(const PlanItem& item, const driver::Observations& observations, const reference::Evaluation& expected,
-                           Difference& first) {
+  void CompareObservations(const PlanItem& item, const driver::Observations& observations,
+                           const reference::Evaluation& expected, Difference& first) {
     std::map<uint32_t, const driver::ObservedResult*> results;
-    for (const driver::ObservedResult& result : observations.results) results[result.instruction] = &result;
+    for (const driver::ObservedResult& result : observations.results)
+      results[result.instruction] = &result;
     for (const Observation& o : program_.observations) {
       if (o.instruction < item.first || o.instruction >= item.first + item.count) continue;
       const Tensor& reference = expected.steps[static_cast<size_t>(o.step)];
       const ImageForm form(reference.shape, o.planar);
       const auto it = results.find(static_cast<uint32_t>(o.instruction));
-      const size_t vectors = static_cast<size_t>(o.blocks) * static_cast<size_t>(o.rows) * static_cast<size_t>(o.columns) * (o.raw ? 4 : 1);
+      const size_t vectors = static_cast<size_t>(o.blocks) * static_cast<size_t>(o.rows) *
+                             static_cast<size_t>(o.columns) * (o.raw ? 4 : 1);
       if (it == results.end() || it->second->addresses.size() != vectors) {
         Note(o.step, form.Flat(int64_t{o.block} * n_, o.y0, o.x0),
-             fmt::format("nothing ({} of {} vectors written)", it == results.end() ? 0 : it->second->addresses.size(), vectors), first);
+             fmt::format("nothing ({} of {} vectors written)",
+                         it == results.end() ? 0 : it->second->addresses.size(), vectors),
+             first);
         continue;
       }
-      const std::vector<size_t> order = ResultOrder(program_.instructions[static_cast<size_t>(o.instruction)], it->second->addresses);
+      const std::vector<size_t> order = ResultOrder(
+          program_.instructions[static_cast<size_t>(o.instruction)], it->second->addresses);
       if (order.size() != vectors) {
-        Note(o.step, form.Flat(int64_t{o.block} * n_, o.y0, o.x0), "vectors at other addresses than its own", first);
+        Note(o.step, form.Flat(int64_t{o.block} * n_, o.y0, o.x0),
+             "vectors at other addresses than its own", first);
         continue;
       }
       size_t next = 0;
@@ -437,16 +495,21 @@ class DeviceRun {
         const int64_t lanes = std::min<int64_t>(n_, o.channels - block * n_);
         for (int64_t y = 0; y < o.rows; ++y) {
           int64_t first_lane = form.Flat((o.block + block) * n_, o.y0 + y * o.y_step, o.x0);
-          for (int64_t x = 0; x < o.columns; ++x, next += per_pixel, first_lane += o.x_step * form.ColumnStep()) {
+          for (int64_t x = 0; x < o.columns;
+               ++x, next += per_pixel, first_lane += o.x_step * form.ColumnStep()) {
             const uint8_t* data = it->second->data.data() + order[next] * static_cast<size_t>(n_);
             int64_t flat = first_lane;
             for (int64_t lane = 0; lane < lanes; ++lane, flat += form.ChannelStep()) {
               if (o.raw) {
                 int32_t value = 0;
                 std::copy_n(data + lane * 4, 4, reinterpret_cast<uint8_t*>(&value));
-                if (value != reference.data<int32_t>()[static_cast<size_t>(flat)]) Note(o.step, flat, std::to_string(value), first);
+                if (value != reference.data<int32_t>()[static_cast<size_t>(flat)])
+                  Note(o.step, flat, std::to_string(value), first);
               } else if (data[lane] != reference.bytes[static_cast<size_t>(flat)]) {
-                Note(o.step, flat, std::to_string(reference.dtype == DType::kS8 ? static_cast<int8_t>(data[lane]) : data[lane]), first);
+                Note(o.step, flat,
+                     std::to_string(reference.dtype == DType::kS8 ? static_cast<int8_t>(data[lane])
+                                                                  : data[lane]),
+                     first);
               }
             }
           }
@@ -455,14 +518,16 @@ class DeviceRun {
     }
   }
 
-  Mismatch Explain(const Difference& first, const reference::Evaluation& expected, int64_t image) const {
+  Mismatch Explain(const Difference& first, const reference::Evaluation& expected,
+                   int64_t image) const {
     Mismatch m;
     m.image = image;
     m.actual = first.actual;
     m.differing = first.count;
     const auto steps = static_cast<int64_t>(graph_.steps.size());
-    const Tensor& reference = first.step < steps ? expected.steps[static_cast<size_t>(first.step)]
-                                                 : expected.outputs[static_cast<size_t>(first.step - steps)];
+    const Tensor& reference = first.step < steps
+                                  ? expected.steps[static_cast<size_t>(first.step)]
+                                  : expected.outputs[static_cast<size_t>(first.step - steps)];
     if (first.step < steps) {
       const ir::Step& step = graph_.steps[static_cast<size_t>(first.step)];
       m.step = fmt::format("{} ({})", step.name, ir::OpName(step.op));
@@ -490,7 +555,8 @@ class DeviceRun {
 };
 
 // How many images the inputs hold: an input may have a multiple of the model's first dimension.
-Expected<int64_t> CountImages(const ir::Graph& graph, const std::map<std::string, Tensor>& inputs, int64_t drawn) {
+Expected<int64_t> CountImages(const ir::Graph& graph, const std::map<std::string, Tensor>& inputs,
+                              int64_t drawn) {
   std::optional<int64_t> images;
   for (const ir::TensorId id : graph.inputs) {
     const ir::TensorInfo& info = graph.tensor(id);
@@ -498,28 +564,38 @@ Expected<int64_t> CountImages(const ir::Graph& graph, const std::map<std::string
     if (it == inputs.end()) continue;
     const Tensor& tensor = it->second;
     if (tensor.dtype != info.dtype) {
-      return Fail(ErrorCode::kUsage, fmt::format("input '{}' is {} but the model takes {}", info.name, DTypeName(tensor.dtype), DTypeName(info.dtype)));
+      return Fail(ErrorCode::kUsage,
+                  fmt::format("input '{}' is {} but the model takes {}", info.name,
+                              DTypeName(tensor.dtype), DTypeName(info.dtype)));
     }
     const bool same_rank = tensor.shape.size() == info.shape.size() && !info.shape.empty();
-    const bool fits = tensor.shape == info.shape ||
-                      (same_rank && std::equal(tensor.shape.begin() + 1, tensor.shape.end(), info.shape.begin() + 1) && tensor.shape[0] > 0 &&
-                       tensor.shape[0] % info.shape[0] == 0);
+    const bool fits =
+        tensor.shape == info.shape ||
+        (same_rank &&
+         std::equal(tensor.shape.begin() + 1, tensor.shape.end(), info.shape.begin() + 1) &&
+         tensor.shape[0] > 0 && tensor.shape[0] % info.shape[0] == 0);
     if (!fits) {
-      return Fail(ErrorCode::kUsage, fmt::format("input '{}' has shape {} but the model takes {} (or a multiple of its first dimension)", info.name,
-                                                 ShapeName(tensor.shape), ShapeName(info.shape)));
+      return Fail(ErrorCode::kUsage,
+                  fmt::format("input '{}' has shape {} but the model takes {} (or a multiple of "
+                              "its first dimension)",
+                              info.name, ShapeName(tensor.shape), ShapeName(info.shape)));
     }
     const int64_t count = info.shape.empty() ? 1 : tensor.shape[0] / info.shape[0];
     if (images && *images != count) {
-      return Fail(ErrorCode::kUsage, fmt::format("input '{}' holds {} images, another input {}", info.name, count, *images));
+      return Fail(ErrorCode::kUsage, fmt::format("input '{}' holds {} images, another input {}",
+                                                 info.name, count, *images));
     }
     images = count;
   }
   for (const auto& [name, tensor] : inputs) {
-    const bool known = std::any_of(graph.inputs.begin(), graph.inputs.end(), [&, &key = name](ir::TensorId id) { return graph.tensor(id).name == key; });
+    const bool known =
+        std::any_of(graph.inputs.begin(), graph.inputs.end(),
+                    [&, &key = name](ir::TensorId id) { return graph.tensor(id).name == key; });
     if (!known) {
       std::vector<std::string> names;
       for (const ir::TensorId id : graph.inputs) names.push_back(graph.tensor(id).name);
-      return Fail(ErrorCode::kUsage, fmt::format("the model has no input '{}'; its inputs are: {}", name, fmt::join(names, ", ")));
+      return Fail(ErrorCode::kUsage, fmt::format("the model has no input '{}'; its inputs are: {}",
+                                                 name, fmt::join(names, ", ")));
     }
   }
   return images.value_or(drawn);
@@ -527,50 +603,65 @@ Expected<int64_t> CountImages(const ir::Graph& graph, const std::map<std::string
 
 Tensor ImageOf(const Tensor& all, const ir::TensorInfo& info, int64_t image) {
   Tensor tensor(info.dtype, info.shape);
-  std::copy_n(all.bytes.begin() + image * static_cast<int64_t>(tensor.bytes.size()), tensor.bytes.size(), tensor.bytes.begin());
+  std::copy_n(all.bytes.begin() + image * static_cast<int64_t>(tensor.bytes.size()),
+              tensor.bytes.size(), tensor.bytes.begin());
   return tensor;
 }
 
 }  // namespace
 
 std::string Mismatch::Describe() const {
-  return fmt::format("first wrong step: {}, tensor '{}', image {}, index [{}]: expected {}, got {} ({} elements of this step differ)", step,
-                     tensor, image, fmt::join(index, ","), expected, actual, differing);
+  return fmt::format(
+      "first wrong step: {}, tensor '{}', image {}, index [{}]: expected {}, got {} ({} elements "
+      "of this step differ)",
+      step, tensor, image, fmt::join(index, ","), expected, actual, differing);
 }
 
 Expected<ir::Graph> GraphOf(const Program& program) {
-  OCTILE_ASSIGN_OR_RETURN(ir::Graph graph, ir::ParseText({reinterpret_cast<const char*>(program.graph.data()), program.graph.size()}));
+  OCTILE_ASSIGN_OR_RETURN(
+      ir::Graph graph,
+      ir::ParseText({reinterpret_cast<const char*>(program.graph.data()), program.graph.size()}));
   if (const Status valid = ir::Verify(graph); !valid) {
     return Fail(ErrorCode::kProgram, "the program's graph is invalid: " + valid.error().message);
   }
   return graph;
 }
 
-uint64_t HostMemoryBound(const Program& program, const ir::Graph& graph, int64_t images, size_t devices) {
+uint64_t HostMemoryBound(const Program& program, const ir::Graph& graph, int64_t images,
+                         size_t devices) {
   uint64_t weights = 0;
   uint64_t tensors = 0;
-  const auto bytes = [](const ir::TensorInfo& info) { return static_cast<uint64_t>(ElementCount(info.shape)) * static_cast<uint64_t>(DTypeSize(info.dtype)); };
-  for (const ir::TensorInfo& info : graph.tensors) (info.is_constant() ? weights : tensors) += bytes(info);
+  const auto bytes = [](const ir::TensorInfo& info) {
+    return static_cast<uint64_t>(ElementCount(info.shape)) *
+           static_cast<uint64_t>(DTypeSize(info.dtype));
+  };
+  for (const ir::TensorInfo& info : graph.tensors)
+    (info.is_constant() ? weights : tensors) += bytes(info);
   for (const ir::Step& step : graph.steps) {
     if (const auto* conv = std::get_if<ir::Conv>(&step.op)) weights += conv->weights.codes.size();
     if (const auto* gemm = std::get_if<ir::Gemm>(&step.op)) weights += gemm->weights.codes.size();
   }
   uint64_t ends = 0;
   for (const ir::TensorId id : graph.inputs) ends += 2 * bytes(graph.tensor(id));
-  for (const ir::Output& output : graph.outputs) ends += (1 + devices) * bytes(graph.tensor(output.tensor));
+  for (const ir::Output& output : graph.outputs)
+    ends += (1 + devices) * bytes(graph.tensor(output.tensor));
   uint64_t device = 0;
   for (const Region& region : program.regions) device += region.size;
-  return kHostBytesPerWeight * weights + devices * device + kHostCopiesOfTensors * tensors + static_cast<uint64_t>(images) * ends + kHostFixedBytes;
+  return kHostBytesPerWeight * weights + devices * device + kHostCopiesOfTensors * tensors +
+         static_cast<uint64_t>(images) * ends + kHostFixedBytes;
 }
 
 namespace {
 
-Expected<Result> RunTimingOnly(const Program& program, const ir::Graph& graph, const Config& config, const Options& options) {
+Expected<Result> RunTimingOnly(const Program& program, const ir::Graph& graph, const Config& config,
+                               const Options& options) {
   Result result;
   for (const std::string& device : options.devices) {
     const std::string name = device.substr(0, device.find('?'));
     if (name != "systemc") {
-      return Fail(ErrorCode::kUsage, fmt::format("timing only: the device {} cannot leave out the data; use systemc, whose cycles are exact", name));
+      return Fail(ErrorCode::kUsage, fmt::format("timing only: the device {} cannot leave out the "
+                                                 "data; use systemc, whose cycles are exact",
+                                                 name));
     }
   }
   for (const std::string& name : options.devices) {
@@ -595,13 +686,15 @@ Expected<Result> RunTimingOnly(const Program& program, const ir::Graph& graph, c
 
 }  // namespace
 
-Expected<Result> Run(const Program& program, const ir::Graph& graph, const Config& config, const Options& options) {
+Expected<Result> Run(const Program& program, const ir::Graph& graph, const Config& config,
+                     const Options& options) {
   OCTILE_RETURN_IF_ERROR(numerics::bulk::CheckIsaVariable());
   if (options.timing_only) return RunTimingOnly(program, graph, config, options);
   using Clock = std::chrono::steady_clock;
   Result result;
   result.reference_seconds = 0.0;
-  OCTILE_ASSIGN_OR_RETURN(result.images, CountImages(graph, options.inputs, std::max<int64_t>(1, options.images)));
+  OCTILE_ASSIGN_OR_RETURN(result.images,
+                          CountImages(graph, options.inputs, std::max<int64_t>(1, options.images)));
   std::map<std::string, Tensor> inputs = options.inputs;
   for (size_t i = 0; i < graph.inputs.size(); ++i) {
     const ir::TensorInfo& info = graph.tensor(graph.inputs[i]);
@@ -609,7 +702,8 @@ Expected<Result> Run(const Program& program, const ir::Graph& graph, const Confi
     Tensor all(info.dtype, info.shape);
     all.bytes.clear();
     for (int64_t image = 0; image < result.images; ++image) {
-      const Tensor one = RandomInput(graph, graph.inputs[i], options.seed + static_cast<uint64_t>(image) * 1000003 + i);
+      const Tensor one = RandomInput(graph, graph.inputs[i],
+                                     options.seed + static_cast<uint64_t>(image) * 1000003 + i);
       all.bytes.insert(all.bytes.end(), one.bytes.begin(), one.bytes.end());
     }
     inputs[info.name] = std::move(all);
@@ -619,7 +713,9 @@ Expected<Result> Run(const Program& program, const ir::Graph& graph, const Confi
   };
   const auto values_of = [&](int64_t image) {
     std::map<std::string, Tensor> values;
-    for (const ir::TensorId id : graph.inputs) values[graph.tensor(id).name] = ImageOf(inputs.at(graph.tensor(id).name), graph.tensor(id), image);
+    for (const ir::TensorId id : graph.inputs)
+      values[graph.tensor(id).name] =
+          ImageOf(inputs.at(graph.tensor(id).name), graph.tensor(id), image);
     return values;
   };
 
@@ -633,16 +729,20 @@ Expected<Result> Run(const Program& program, const ir::Graph& graph, const Confi
     if (Status opened = runs[d]->Open(options.devices[d]); !opened) device.error = opened.error();
   }
   for (int64_t image = 0; image < result.images; ++image) {
-    if (options.interrupted && options.interrupted()) return Fail(ErrorCode::kInterrupted, "interrupted");
+    if (options.interrupted && options.interrupted())
+      return Fail(ErrorCode::kInterrupted, "interrupted");
     const double done = static_cast<double>(image) / static_cast<double>(result.images);
     progress("reference", done);
     const auto begin = Clock::now();
-    OCTILE_ASSIGN_OR_RETURN(const reference::Evaluation expected, reference::Evaluate(graph, values_of(image)));
+    OCTILE_ASSIGN_OR_RETURN(const reference::Evaluation expected,
+                            reference::Evaluate(graph, values_of(image)));
     *result.reference_seconds += std::chrono::duration<double>(Clock::now() - begin).count();
     for (size_t o = 0; o < graph.outputs.size(); ++o) {
       Tensor& all = result.reference_outputs[graph.outputs[o].name];
-      if (image == 0) all = Tensor(expected.outputs[o].dtype, expected.outputs[o].shape), all.bytes.clear();
-      all.bytes.insert(all.bytes.end(), expected.outputs[o].bytes.begin(), expected.outputs[o].bytes.end());
+      if (image == 0)
+        all = Tensor(expected.outputs[o].dtype, expected.outputs[o].shape), all.bytes.clear();
+      all.bytes.insert(all.bytes.end(), expected.outputs[o].bytes.begin(),
+                       expected.outputs[o].bytes.end());
     }
     for (size_t d = 0; d < runs.size(); ++d) {
       DeviceResult& device = result.devices[d];
@@ -674,16 +774,23 @@ Expected<Result> Run(const Program& program, const ir::Graph& graph, const Confi
       base = &device;
       continue;
     }
-    for (size_t s = 0; s < base->issue.size() && s < device.issue.size() && !result.divergence; ++s) {
+    for (size_t s = 0; s < base->issue.size() && s < device.issue.size() && !result.divergence;
+         ++s) {
       for (size_t i = 0; i < base->issue[s].size() && i < device.issue[s].size(); ++i) {
-        if (base->issue[s][i] == device.issue[s][i] && base->completion[s][i] == device.completion[s][i]) continue;
-        result.divergence = fmt::format("segment {}, instruction {}: issue/completion {}/{} on {}, {}/{} on {}", s, i, base->issue[s][i],
-                                        base->completion[s][i], base->name, device.issue[s][i], device.completion[s][i], device.name);
+        if (base->issue[s][i] == device.issue[s][i] &&
+            base->completion[s][i] == device.completion[s][i])
+          continue;
+        result.divergence =
+            fmt::format("segment {}, instruction {}: issue/completion {}/{} on {}, {}/{} on {}", s,
+                        i, base->issue[s][i], base->completion[s][i], base->name,
+                        device.issue[s][i], device.completion[s][i], device.name);
         break;
       }
     }
-    if (!result.divergence && (base->cycles != device.cycles || base->counters != device.counters)) {
-      result.divergence = fmt::format("counters differ: {} cycles on {}, {} on {}", base->cycles, base->name, device.cycles, device.name);
+    if (!result.divergence &&
+        (base->cycles != device.cycles || base->counters != device.counters)) {
+      result.divergence = fmt::format("counters differ: {} cycles on {}, {} on {}", base->cycles,
+                                      base->name, device.cycles, device.name);
     }
   }
   progress("", 1.0);

@@ -73,10 +73,9 @@ MaybeTrap CheckColumns(const Machine& m, const isa::Win& op) {
         if (past < 0 || past % op.stride_x != 0) continue;
         RowPointer row_out = out_row;
         for (int j = 0; j < rows_out; ++j, row_out.Step(op.out_row_step))
-          results.push_back(
-              {(j + 1) * cycles_per_result - 1,
-               Wrap16(int64_t{op.out_addr} + row_out.value() +
-                      int64_t{block} * op.out_blk_stride + past / op.stride_x)});
+          results.push_back({(j + 1) * cycles_per_result - 1,
+                             Wrap16(int64_t{op.out_addr} + row_out.value() +
+                                    int64_t{block} * op.out_blk_stride + past / op.stride_x)});
       }
       for (int j = 0; j < rows_out; ++j) {
         in_row.Step(op.in_oy_step);

@@ -123,8 +123,8 @@ inline uint32_t Advance(uint32_t pointer, uint32_t step, uint32_t wrap) {
 
 inline uint32_t BufferAddress(int64_t sum) { return static_cast<uint32_t>(sum) & 0xffff; }
 
-// WIN by columns (docs/timing.md section 8): reads go down the columns of a group of output rows, the
-// results of a column are made while the next one is read.
+// WIN by columns (docs/timing.md section 8): reads go down the columns of a group of output rows,
+// the results of a column are made while the next one is read.
 struct ColumnShape {
   explicit ColumnShape(const isa::Win& w)
       : kh(w.kh),
