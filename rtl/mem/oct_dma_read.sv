@@ -75,7 +75,7 @@ module oct_dma_read #(
   localparam int unsigned IndexBits = oct_ctrl_pkg::IndexBits;
   localparam int unsigned ByteBits  = $clog2(N);
   localparam int unsigned OutBits   = $clog2(ReadBursts + 1);
-  localparam int unsigned PtrBits   = $clog2(ReadBursts);
+  localparam int unsigned PtrBits   = ReadBursts > 1 ? $clog2(ReadBursts) : 1;
   localparam int unsigned RingBeats = RingTiles * N;
   localparam int unsigned RingBits  = $clog2(RingBeats + 1);
   localparam int unsigned BankBits  = $clog2(BankDepth);
