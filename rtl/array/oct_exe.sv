@@ -157,35 +157,11 @@ module oct_exe #(
 
   // --- columns ---
   logic [8*N-1:0] codes;
-  for (genvar c = 0; c < N; c++) begin : g_col
-    // What leaves the last column leads nowhere.
-    // verilator lint_off UNUSEDSIGNAL
-    logic     acc_valid_in, acc_valid_out, req_valid_in, req_valid_out, tab_valid_in, tab_valid_out;
-    oct_exe_pkg::acc_tag_t acc_in, acc_out;
-    oct_exe_pkg::req_tag_t req_in, req_out;
-    oct_exe_pkg::tab_tag_t tab_in, tab_out;
-    // verilator lint_on UNUSEDSIGNAL
-    if (c == 0) begin : g_first
-      assign {acc_valid_in, acc_in} = {acc_valid0, acc0};
-      assign {req_valid_in, req_in} = {req_valid0, req0};
-      assign {tab_valid_in, tab_in} = {tab_late, tab0};
-    end else begin : g_next
-      assign {acc_valid_in, acc_in} = {g_col[c-1].acc_valid_out, g_col[c-1].acc_out};
-      assign {req_valid_in, req_in} = {g_col[c-1].req_valid_out, g_col[c-1].req_out};
-      assign {tab_valid_in, tab_in} = {g_col[c-1].tab_valid_out, g_col[c-1].tab_out};
-    end
-    logic [7:0] code;
-    oct_column #(.N(N), .AccDepth(AccDepth), .PSets(PSets)) u_column (
-      .clk_i, .clk_post_i(clk_post), .rst_ni, .clear_i, .scrub_i(scrub_q), .sum_i(sum[32*c +: 32]),
-      .acc_valid_i(acc_valid_in), .acc_i(acc_in), .acc_valid_o(acc_valid_out), .acc_o(acc_out),
-      .req_valid_i(req_valid_in), .req_i(req_in), .req_valid_o(req_valid_out), .req_o(req_out),
-      .tab_valid_i(tab_valid_in), .tab_i(tab_in), .tab_valid_o(tab_valid_out), .tab_o(tab_out),
-      .raw_run_i(raw_run), .bias_we_i(set_beat[c / Quarter]), .mult_we_i(set_beat[4 + c / Quarter]),
-      .set_addr_i(prm_entry_i[SetW-1:0]), .set_data_i(prm_data_i[32*(c % Quarter) +: 32]),
-      .table_we_i(table_we), .table_addr_i(table_addr), .table_data_i(prm_data_i), .byte_o(code)
-    );
-    oct_delay #(.Width(8), .Depth(N - 1 - c)) u_deskew (.clk_i(clk_post), .en_i(1'b1), .d_i(code), .d_o(codes[8*c +: 8]));
-  end
+  oct_columns #(.N(N), .AccDepth(AccDepth), .PSets(PSets)) u_columns (
+    .clk_i, .clk_post_i(clk_post), .rst_ni, .clear_i, .scrub_i(scrub_q), .sum_i(sum), .acc_valid_i(acc_valid0), .acc_i(acc0),
+    .req_valid_i(req_valid0), .req_i(req0), .tab_valid_i(tab_late), .tab_i(tab0), .raw_run_i(raw_run), .set_we_i(set_beat),
+    .set_addr_i(prm_entry_i[SetW-1:0]), .table_we_i(table_we), .table_addr_i(table_addr), .prm_data_i, .codes_o(codes)
+  );
 
   // --- all lanes in step ---
   logic [2:0]  const_sel;

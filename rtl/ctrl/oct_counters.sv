@@ -33,17 +33,25 @@ module oct_counters (
     for (int unsigned q = 0; q < Queues; q++) retiring = retiring + 3'(done_i[q]);
   end
   logic [Plain-1:0]       step;
-  logic [Plain-1:0][8:0]  amount;
   logic [Plain-1:0][63:0] plain_snap;
-  assign step   = {write_picked_i, read_picked_i, |done_i, 1'b1};
-  assign amount = {write_bytes_i, {4{read_bytes_i}}, 9'(retiring), 9'd1};
+  assign step = {write_picked_i, read_picked_i, |done_i, 1'b1};
 
   for (genvar i = 0; i < int'(Plain); i++) begin : gen_plain
     logic [63:0] count_q, snap_q;
+    logic [8:0]  amount;
+    if (i == 0) begin : g_cycles
+      assign amount = 9'd1;
+    end else if (i == 1) begin : g_retired
+      assign amount = 9'(retiring);
+    end else if (i < int'(Plain) - 1) begin : g_read
+      assign amount = read_bytes_i;
+    end else begin : g_written
+      assign amount = write_bytes_i;
+    end
     always_ff @(posedge clk_i or negedge rst_ni) begin
       if (!rst_ni) count_q <= '0;
       else if (clear_i || clear_snapshot_i) count_q <= '0;
-      else if (run_i && step[i]) count_q <= count_q + 64'(amount[i]);
+      else if (run_i && step[i]) count_q <= count_q + 64'(amount);
     end
     always_ff @(posedge clk_i or negedge rst_ni) begin
       if (!rst_ni) snap_q <= '0;
@@ -53,8 +61,9 @@ module oct_counters (
     assign plain_snap[i] = snap_q;
   end
 
-  // Class counters of a queue: one counts in a cycle. A counter whose bit in used_q is 0 is zero, whatever it holds, so that a
-  // start clears bits and not words.
+  // Class counters of a queue: one counts in a cycle, mostly the one of the cycle before. Equal classes are counted in run_q, which goes
+  // to the class's word when another class comes. A word whose bit in used_q is 0 is zero, whatever it holds, so that a start clears
+  // bits and not words.
   localparam int unsigned QueueLog = $clog2(octile_regs_pkg::CounterQueueStride);
   localparam int unsigned ClassLog = $clog2(octile_regs_pkg::CounterClassStride);
   logic [AddrBits-1:0]     in_file;
@@ -68,16 +77,31 @@ module oct_counters (
   for (genvar q = 0; q < int'(Queues); q++) begin : gen_queue
     logic [63:0]           count_q [Classes];
     logic [Classes-1:0]    used_q;
+    logic [63:0]           run_q;
     logic [64*Classes-1:0] snap_q;
-    logic [3:0]            now;
+    logic [3:0]            now, last_q;
     assign now = class_i[q];
     always_ff @(posedge clk_i or negedge rst_ni) begin
-      if (!rst_ni) used_q <= '0;
-      else if (clear_i || clear_snapshot_i) used_q <= '0;
-      else if (run_i) used_q[now] <= 1'b1;
+      if (!rst_ni) begin
+        used_q <= '0;
+        run_q  <= '0;
+        last_q <= '0;
+      end else if (clear_i || clear_snapshot_i) begin
+        used_q <= '0;
+        run_q  <= '0;
+        last_q <= '0;
+      end else if (run_i) begin
+        if (now == last_q) begin
+          run_q <= run_q + 64'd1;
+        end else begin
+          used_q[last_q] <= 1'b1;
+          run_q          <= 64'd1;
+          last_q         <= now;
+        end
+      end
     end
     always_ff @(posedge clk_i) begin
-      if (run_i) count_q[now] <= (used_q[now] ? count_q[now] : 64'd0) + 64'd1;
+      if (run_i && now != last_q) count_q[last_q] <= (used_q[last_q] ? count_q[last_q] : 64'd0) + run_q;
     end
     always_ff @(posedge clk_i or negedge rst_ni) begin
       if (!rst_ni) begin
@@ -85,7 +109,9 @@ module oct_counters (
       end else if (clear_snapshot_i) begin
         snap_q <= '0;
       end else if (snapshot_i) begin
-        for (int unsigned c = 0; c < Classes; c++) snap_q[64*c+:64] <= used_q[c] ? count_q[c] : 64'd0;
+        for (int unsigned c = 0; c < Classes; c++) begin
+          snap_q[64*c+:64] <= (used_q[c] ? count_q[c] : 64'd0) + (last_q == 4'(c) ? run_q : 64'd0);
+        end
       end
     end
     always_comb begin
@@ -100,6 +126,7 @@ module oct_counters (
       total = '0;
       if (snapshot_i) begin
         for (int unsigned c = 0; c < Classes; c++) total = total + (used_q[c] ? count_q[c] : 64'd0);
+        total = total + run_q;
       end
     end
     `OCT_ASSERT(ClassesAddUp, !snapshot_i || total == gen_plain[0].count_q, clk_i, rst_ni)

@@ -155,10 +155,11 @@ module oct_dma_read #(
   logic [RingBits-1:0] free_q;
   assign wgt_room_o = 32'(free_q) >= 32'(wgt_beats);
 
-  // Pick.
+  // Choice, of registered state alone: the first client that could have the channel, and its burst. The bus only says whether the
+  // choice is picked in this cycle; nothing wide waits for its signals.
   logic [OutBits-1:0] outstanding_q;
   logic               limit, grant, region_ok, accept;
-  logic [3:0]         eligible, pick;
+  logic [3:0]         eligible, choice, pick;
   logic [2:0]         pick_region;
   logic [31:0]        pick_offset;
   logic [6:0]         pick_beats;
@@ -169,9 +170,8 @@ module oct_dma_read #(
   logic [63:0]        pick_address;
   assign limit    = outstanding_q >= OutBits'(ReadBursts);
   assign eligible = {active_o[2], active_o[1] && wgt_room_o, active_o[0], fetch_eligible_i};
-  assign grant    = run_i && (!arvalid_o || arready_i) && !limit;
   always_comb begin
-    pick        = '0;
+    choice      = '0;
     pick_region = fetch_region_i;
     pick_offset = fetch_offset_i;
     pick_beats  = fetch_beats_i;
@@ -179,11 +179,11 @@ module oct_dma_read #(
     pick_what   = '0;
     pick_index  = fetch_index_i;
     pick_last   = 1'b0;
-    if (grant) begin
+    if (run_i && !limit) begin
       if (eligible[0]) begin
-        pick[0] = 1'b1;
+        choice[0] = 1'b1;
       end else if (eligible[1]) begin
-        pick[1]     = 1'b1;
+        choice[1]   = 1'b1;
         pick_region = prm_region_q;
         pick_offset = prm_offset;
         pick_beats  = prm_beats;
@@ -192,7 +192,7 @@ module oct_dma_read #(
         pick_index  = index_q[0];
         pick_last   = prm_last;
       end else if (eligible[2]) begin
-        pick[2]     = 1'b1;
+        choice[2]   = 1'b1;
         pick_region = wgt_region_q;
         pick_offset = wgt_offset;
         pick_beats  = wgt_beats;
@@ -200,7 +200,7 @@ module oct_dma_read #(
         pick_index  = index_q[1];
         pick_last   = wgt_last;
       end else if (eligible[3]) begin
-        pick[3]     = 1'b1;
+        choice[3]   = 1'b1;
         pick_region = act_region_q;
         pick_offset = act_offset;
         pick_beats  = act_beats;
@@ -212,10 +212,14 @@ module oct_dma_read #(
     end
   end
   oct_region u_region (
-    .valid_i(|pick), .region_i(pick_region), .offset_i(pick_offset), .bytes_i(9'(pick_beats) << ByteBits),
-    .need_i(pick[0] ? 3'b100 : 3'b001), .base_i(region_base_i), .limit_i(region_limit_i), .perm_i(region_perm_i),
+    .valid_i(|choice), .region_i(pick_region), .offset_i(pick_offset), .bytes_i(9'(pick_beats) << ByteBits),
+    .need_i(choice[0] ? 3'b100 : 3'b001), .base_i(region_base_i), .limit_i(region_limit_i), .perm_i(region_perm_i),
     .ok_o(region_ok), .address_o(pick_address)
   );
+
+  // Pick.
+  assign grant           = !arvalid_o || arready_i;
+  assign pick            = grant ? choice : '0;
   assign accept          = |pick && region_ok;
   assign next            = pick[3:1];
   assign fetch_pick_o    = pick[0];

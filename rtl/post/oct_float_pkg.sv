@@ -1,4 +1,4 @@
-// Integer pieces of the fp32 arithmetic of rules N3, N6 and N7 (docs/numerics.md), shared by oct_requant, oct_add and oct_mul.
+// Integer pieces of the fp32 arithmetic of rules N6 and N7 (docs/numerics.md), shared by oct_add and oct_mul.
 //
 // A number is a sign and SIG * 2^E with a 24-bit significand (bit 23 set) or zero (SIG = 0). From raw fp32 bits: SIG = {1, bits[22:0]},
 // E = bits[30:23] - 150; an exponent field of 0 means zero. Ten signed bits hold the exponent of every intermediate result for any raw
@@ -37,19 +37,6 @@ package oct_float_pkg;
     if (v[15:14] == 2'd0) begin n[1] = 1'b1; v = v << 2; end
     if (!v[15]) begin n[0] = 1'b1; v = v << 1; end
     norm16 = {n, v};
-  endfunction
-
-  function automatic logic [36:0] norm32(input logic [31:0] x);
-    logic [31:0] v;
-    logic [4:0]  n;
-    v = x;
-    n = 5'd0;
-    if (v[31:16] == 16'd0) begin n[4] = 1'b1; v = v << 16; end
-    if (v[31:24] == 8'd0) begin n[3] = 1'b1; v = v << 8; end
-    if (v[31:28] == 4'd0) begin n[2] = 1'b1; v = v << 4; end
-    if (v[31:30] == 2'd0) begin n[1] = 1'b1; v = v << 2; end
-    if (!v[31]) begin n[0] = 1'b1; v = v << 1; end
-    norm32 = {n, v};
   endfunction
 
   function automatic logic [42:0] norm37(input logic [36:0] x);

@@ -357,7 +357,7 @@ module octile_core #(
     .prm_beat_i(prm_beat), .prm_data_i(beat_data)
   );
 
-  oct_vec #(.N(N), .BankDepth(BankDepth), .PSets(PSets), .WRows(WRows)) u_vec (
+  oct_vec #(.N(N), .OpW(OpW), .BankDepth(BankDepth), .PSets(PSets), .WRows(WRows)) u_vec (
     .clk_i(clk_vec), .rst_ni, .clear_i(clear), .freeze_i(freeze), .issue_i(unit_issue[4]), .instr_i(instr_vec),
     .index_i(32'(head_index[4])), .ready_o(vec_ready), .active_o(vec_active), .done_o(vec_done),
     .busy_o(vec_busy_unused), .class_active_o(vec_class_active), .claim_fault_o(vec_claim),

@@ -4,7 +4,8 @@ module oct_vec #(
   parameter int unsigned N = 16,           // lanes: 4, 8, 16, 32 or 64
   parameter int unsigned PSets = 128,      // parameter sets
   parameter int unsigned WRows = 256,      // weight rows
-  parameter int unsigned BankDepth = 1024  // vectors of a buffer bank, a power of two
+  parameter int unsigned BankDepth = 1024, // vectors of a buffer bank, a power of two
+  parameter int unsigned OpW = 9           // see oct_array
 ) (
   input  logic           clk_i,
   input  logic           rst_ni,
@@ -43,16 +44,12 @@ module oct_vec #(
   oct_vec_pkg::cfg_t cfg, cfg_d;
 
   // Each part is clocked only while it has something to do: the control while an instruction is in the unit, the lanes also for writes
-  // of parameters, each kind of arithmetic cell for the operation that uses it. A reset clocks, and so empties, all of them.
-  logic clk_ctrl, clk_lane, clk_requant, clk_add, clk_mul, clk_taps, clk_pack, in_reset;
+  // of parameters, the cells of ELT for the operations that use them. A reset clocks, and so empties, all of them.
+  logic clk_ctrl, clk_lane, clk_cell, in_reset;
   assign in_reset = clear_i || !rst_ni;
   oct_clock_gate u_gate_ctrl (.clk_i, .en_i(issue_i || active_o || in_reset), .clk_o(clk_ctrl));
   oct_clock_gate u_gate_lane (.clk_i, .en_i(active_o || prm_we_i || in_reset), .clk_o(clk_lane));
-  oct_clock_gate u_gate_requant (.clk_i, .en_i((active_o && cfg.mac) || in_reset), .clk_o(clk_requant));
-  oct_clock_gate u_gate_add (.clk_i, .en_i((active_o && cfg.add) || in_reset), .clk_o(clk_add));
-  oct_clock_gate u_gate_mul (.clk_i, .en_i((active_o && cfg.mul) || in_reset), .clk_o(clk_mul));
-  oct_clock_gate u_gate_taps (.clk_i, .en_i((active_o && cfg.columns) || in_reset), .clk_o(clk_taps));
-  oct_clock_gate u_gate_pack (.clk_i, .en_i((active_o && cfg.pack) || in_reset), .clk_o(clk_pack));
+  oct_clock_gate u_gate_cell (.clk_i, .en_i((active_o && (cfg.add || cfg.mul)) || in_reset), .clk_o(clk_cell));
 
   logic [31:0]       index_q;
   oct_vec_decode u_decode (.clk_i(clk_ctrl), .issue_i, .instr_i, .cfg_d_o(cfg_d), .cfg_o(cfg));
@@ -133,23 +130,30 @@ module oct_vec #(
     end
   end
 
-  logic [8*N-1:0] codes, column;
+  logic [8*N-1:0]        codes, column;
+  logic [N-1:0][31:0]    weights, bias, mult, requant, most;
+  logic [N-1:0][OpW-1:0] a3, b3;
+  oct_vec_mac #(.N(N), .OpW(OpW)) u_mac (
+    .clk_i(clk_lane), .cfg_i(cfg), .tap2_i(tap2), .tap3_i(tap3), .tap2_valid_i(tap2_valid),
+    .tap3_valid_i(tap3_valid), .last4_i(last4), .last5_i(last5), .fill_cell_i(fill_cell), .weight_valid_i(weight_valid),
+    .weight_word_i(weight_word), .take_i(take), .take_use_i(take_use), .take_cells_i(take_cells), .mul_i(mul), .mul_chunk_i(mul_chunk),
+    .a_i(a_data_i), .b_i(b_data_i), .weights_i(weights), .bias_i(bias), .mult_i(mult), .a_o(a3), .b_o(b3), .requant_o(requant), .max_o(most)
+  );
   for (genvar l = 0; l < N; l++) begin : g_lane
     localparam int unsigned Group = l / (N / 4);
     localparam int unsigned Word = l % (N / 4);
     oct_vec_lane #(.N(N), .PSets(PSets), .WRows(WRows)) u_lane (
-      .clk_i(clk_lane), .clk_requant_i(clk_requant), .clk_add_i(clk_add), .clk_mul_i(clk_mul), .clk_taps_i(clk_taps), .cfg_i(cfg), .tap2_i(tap2), .tap3_i(tap3), .tap2_valid_i(tap2_valid), .tap3_valid_i(tap3_valid), .last4_i(last4), .last5_i(last5), .code_valid_i(code_valid),
-      .fill_cell_i(fill_cell), .weight_valid_i(weight_valid), .weight_word_i(weight_word), .take_i(take), .take_use_i(take_use),
-      .take_cells_i(take_cells), .mul_i(mul), .mul_chunk_i(mul_chunk),
-      .a_i(a_data_i[8*l+:8]), .b_i(b_data_i[8*l+:8]), .c0_i(c0), .c1_i(c1), .c2_i(c2), .weight_re_i(weight_re),
+      .clk_i(clk_lane), .clk_cell_i(clk_cell), .cfg_i(cfg), .tap3_i(tap3), .tap3_valid_i(tap3_valid),
+      .code_valid_i(code_valid), .a_i(a3[l][8:0]), .b_i(b3[l][8:0]), .requant_i(requant[l][7:0]), .max_i(most[l][7:0]),
+      .c0_i(c0), .c1_i(c1), .c2_i(c2), .weight_re_i(weight_re),
       .weight_raddr_i(weight_row[$clog2(WRows)-1:0]), .pset_i(pset3[$clog2(PSets)-1:0]), .waddr_i(waddr),
       .bias_we_i(bias_we[Group]), .mult_we_i(mult_we[Group]), .weight_we_i(weight_we[Group]), .table_we_i(table_we),
-      .word_i(wdata[32*Word+:32]), .beat_i(wdata), .code_o(codes[8*l+:8])
+      .word_i(wdata[32*Word+:32]), .beat_i(wdata), .weights_o(weights[l]), .bias_o(bias[l]), .mult_o(mult[l]), .code_o(codes[8*l+:8])
     );
   end
 
   oct_pack #(.N(N)) u_pack (
-    .clk_i(clk_pack), .rst_ni, .clear_i, .zx_i(cfg.zx), .stride_i(cfg.stride_x[2:0]), .valid_i(pack_valid), .vec_i(pack_vec),
+    .clk_i(clk_ctrl), .rst_ni, .clear_i, .zx_i(cfg.zx), .stride_i(cfg.stride_x[2:0]), .valid_i(pack_valid), .vec_i(pack_vec),
     .lane_i(pack_lane), .shift_i(pack_shift), .row_in_i(pack_row_in), .lo_i(pack_lo), .hi_i(pack_hi), .data_i(a_data_i),
     .win_end_i(win_end), .win_lanes_i(win_lanes), .win_cols_i(win_cols), .col_valid_o(pack_col), .col_o(column)
   );

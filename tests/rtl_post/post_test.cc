@@ -194,10 +194,8 @@ class Requant {
         [&](Voct_requant& dut) {
           dut.acc_i = acc;
           dut.mult_i = mult;
-          dut.zy_i = zy & 0xff;
-          dut.y_signed_i = clamp.type.is_signed;
-          dut.lo_i = clamp.lo & 0xff;
-          dut.hi_i = clamp.hi & 0xff;
+          dut.par_i = uint32_t{clamp.type.is_signed} << 24 | (zy & 0xff) << 16 |
+                      (clamp.lo & 0xff) << 8 | (clamp.hi & 0xff);
         },
         code,
         [=] {
