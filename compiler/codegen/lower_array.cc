@@ -6,6 +6,7 @@
 
 #include "lowering.h"
 #include "octile/numerics/constants.h"
+#include "window_cycles.h"
 
 namespace octile::codegen {
 namespace {
@@ -508,13 +509,15 @@ bool Lowering::TryPackedConv(const ArrayJob& job, Status& status) {
     choices.push_back({job.stride_y, job.stride_x, true, CeilDiv(job.kh, job.stride_y),
                        CeilDiv(job.kw, job.stride_x)});
   }
-  const auto pack_cycles = [&](int64_t lanes, int64_t rows, int64_t columns) {
-    double cycles = 0;
-    for (int64_t lane = 0; lane < lanes; lane += n_) {
-      cycles += static_cast<double>(
-          std::max<int64_t>(std::min<int64_t>(n_, lanes - lane) * (job.stride_x + 1), n_));
-    }
-    return cycles * static_cast<double>(rows * CeilDiv(columns, n_));
+  const auto pack_cycles = [&](int64_t kh, int64_t kw, int64_t rows, int64_t columns) {
+    isa::Pack pack;
+    pack.kh = static_cast<int32_t>(kh);
+    pack.kw = static_cast<int32_t>(kw);
+    pack.stride_x = static_cast<int32_t>(job.stride_x);
+    pack.planes = static_cast<int32_t>(channels);
+    pack.mh = static_cast<int32_t>(rows);
+    pack.mw = static_cast<int32_t>(columns);
+    return static_cast<double>(PackCycles(pack, arch_.n));
   };
   const auto array_cycles = [&](int64_t tiles) {
     return static_cast<double>(tiles * job.out.pixels() * job.out.blocks(n_));
@@ -528,13 +531,14 @@ bool Lowering::TryPackedConv(const ArrayJob& job, Status& status) {
                                   ? most_rows + choice.kh - 1
                                   : (most_rows - 1) * job.stride_y + (job.kh - 1) * job.dil_y + 1;
     const double pack =
-        pack_cycles(lanes, CeilDiv(job.out.h, most_rows) * tile_rows, job.out.w + choice.kw - 1);
+        pack_cycles(choice.rows, choice.columns, CeilDiv(job.out.h, most_rows) * tile_rows,
+                    job.out.w + choice.kw - 1);
     // The two overlap; of equal choices the one that leaves the vector unit more time.
     choice.cost =
         std::max(array_cycles(choice.kh * choice.kw * CeilDiv(lanes, n_)), pack) + pack / 16;
   }
   const double plain = std::max(array_cycles(job.kh * job.kw * CeilDiv(channels, n_)),
-                                pack_cycles(channels, job.in.h, job.in.w));
+                                pack_cycles(1, 1, job.in.h, job.in.w));
   const Choice best =
       *std::min_element(choices.begin(), choices.end(),
                         [](const Choice& a, const Choice& b) { return a.cost < b.cost; });
@@ -559,10 +563,10 @@ bool Lowering::TryPackedConv(const ArrayJob& job, Status& status) {
   packed.in = {lanes, best.strided ? job.out.h + best.kh - 1 : job.in.h, packed_width, false};
   packed.weight = [&job, best, channels](size_t s, int64_t oc, int64_t lane, int64_t ky,
                                          int64_t kx) {
-    const int64_t tap = lane / channels;
-    const int64_t y = ky * best.rows + tap / best.columns;
-    const int64_t x = kx * best.columns + tap % best.columns;
-    return y < job.kh && x < job.kw ? job.weight(s, oc, lane % channels, y, x)
+    const int64_t row = lane / best.columns;  // lanes are numbered (ky, channel, kx)
+    const int64_t y = ky * best.rows + row / channels;
+    const int64_t x = kx * best.columns + lane % best.columns;
+    return y < job.kh && x < job.kw ? job.weight(s, oc, row % channels, y, x)
                                     : 0;  // squares may reach beyond the window
   };
 

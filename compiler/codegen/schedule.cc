@@ -449,13 +449,7 @@ class Scheduler {
         } else if (const auto* elt = std::get_if<isa::Elt>(&op)) {
           work = int64_t{elt->blocks} * elt->mh * elt->mw;
         } else if (const auto* pack = std::get_if<isa::Pack>(&op)) {
-          const int64_t lanes = int64_t{pack->kh} * pack->kw * pack->planes;
-          for (int64_t lane = 0; lane < lanes; lane += arch_.n) {
-            work += std::max<int64_t>(
-                        std::min<int64_t>(arch_.n, lanes - lane) * (pack->stride_x + 1), arch_.n) *
-                    pack->mh * ((pack->mw + arch_.n - 1) / arch_.n);
-          }
-          work += arch_.n;
+          work = PackCycles(*pack, arch_.n) + arch_.n;
         }
         node.complete = best_issue + work + 28;
         ready[q] = node.complete + 1;

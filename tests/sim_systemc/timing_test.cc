@@ -230,7 +230,7 @@ TEST(Timing, WindowAndPackLengths) {
   p.in_h = 10;
   p.in_blk_stride = 25;
   p.kh = p.kw = 3;
-  p.planes = 3;  // 27 lanes: 16 and 11
+  p.planes = 3;  // 27 lanes: groups of 3, 3, 3, 3, 3, 1 and of 2, 3, 3, 3
   p.stride_x = 2;
   p.mh = 4;
   p.mw = 19;  // two groups
@@ -240,7 +240,7 @@ TEST(Timing, WindowAndPackLengths) {
   p.out_blk_stride = 76;
   const auto& t = m.Run(Program(w, p));
   EXPECT_EQ(t.completion[0], 107u + 2 * 3 * 4 * 6 + 28);
-  EXPECT_EQ(t.completion[1], t.issue[1] + 4 * 2 * (48 + 33) + 16 + 28);
+  EXPECT_EQ(t.completion[1], t.issue[1] + 4 * 2 * (18 + 16) + 16 + 28);
   ExpectConserved(t);
 }
 
