@@ -90,19 +90,19 @@ module oct_pack #(
       write_d.sel    = read2_q.sel;
       for (int unsigned i = 0; i < N; i++) begin
         write_d.lanes[i]  = (Lg + 1)'(i) >= {1'b0, read2_q.lane} && (Lg + 1)'(i) - {1'b0, read2_q.lane} < read2_q.count;
-        write_d.keep[i]  = read2_q.row_in && (Lg + 1)'(i) >= read2_q.lo && (Lg + 1)'(i) < read2_q.hi;
+        write_d.keep[i]   = read2_q.row_in && (Lg + 1)'(i) >= read2_q.lo && (Lg + 1)'(i) < read2_q.hi;
       end
     end
   end
 
   // r + 3: byte p of those counted from lane 0 is byte p mod N of the rotated vector, if the vector is the one that holds it: vector
   // p / N, or the next one for the bytes that the rotation brings round.
-  logic [8*N-1:0] masked, rotated;
-  logic [N-1:0]   held[5];
+  logic [8*N-1:0]    masked, rotated;
+  logic [4:0][N-1:0] held;
   always_comb begin
     masked  = '0;
     rotated = '0;
-    held    = '{default: '0};
+    held    = '0;
     if (valid_q[2]) begin
       for (int unsigned i = 0; i < N; i++) begin
         masked[8*i+:8] = write_q.keep[i] ? data_q[8*i+:8] : zx_i;
