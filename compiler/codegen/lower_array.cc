@@ -499,8 +499,12 @@ bool Lowering::TryPackedConv(const ArrayJob& job, Status& status) {
     int64_t rows, columns;  // taps gathered by PACK
     bool strided;  // packed rows are stride_y input rows apart (padding included), else packed row
                    // = input row
-    int64_t kh, kw;  // left to the array
-    double cost = 0;
+    int64_t kh, kw;              // left to the array
+    double array = 0, pack = 0;  // cycles
+    double cost() const {
+      // The two overlap; of equal choices the one that leaves the vector unit more time.
+      return std::max(array, pack) + pack / 16;
+    }
   };
   std::vector<Choice> choices = {{1, job.kw, false, job.kh, 1}};
   if (job.dil_y == 1) {
@@ -530,19 +534,16 @@ bool Lowering::TryPackedConv(const ArrayJob& job, Status& status) {
     const int64_t tile_rows = choice.strided
                                   ? most_rows + choice.kh - 1
                                   : (most_rows - 1) * job.stride_y + (job.kh - 1) * job.dil_y + 1;
-    const double pack =
-        pack_cycles(choice.rows, choice.columns, CeilDiv(job.out.h, most_rows) * tile_rows,
-                    job.out.w + choice.kw - 1);
-    // The two overlap; of equal choices the one that leaves the vector unit more time.
-    choice.cost =
-        std::max(array_cycles(choice.kh * choice.kw * CeilDiv(lanes, n_)), pack) + pack / 16;
+    choice.array = array_cycles(choice.kh * choice.kw * CeilDiv(lanes, n_));
+    choice.pack = pack_cycles(choice.rows, choice.columns,
+                              CeilDiv(job.out.h, most_rows) * tile_rows, job.out.w + choice.kw - 1);
   }
   const double plain = std::max(array_cycles(job.kh * job.kw * CeilDiv(channels, n_)),
                                 pack_cycles(1, 1, job.in.h, job.in.w));
   const Choice best =
       *std::min_element(choices.begin(), choices.end(),
-                        [](const Choice& a, const Choice& b) { return a.cost < b.cost; });
-  if (best.cost >= plain) return false;
+                        [](const Choice& a, const Choice& b) { return a.cost() < b.cost(); });
+  if (best.cost() >= plain) return false;
 
   // Geometry of the packed image: output columns (and what the array's kernel adds) by output rows
   // or input rows.
@@ -587,9 +588,12 @@ bool Lowering::TryPackedConv(const ArrayJob& job, Status& status) {
   TileBuffers out_tiles;
   int64_t tile_rows = 0;
   if (job.out.w <= arch_.acc_depth && out_blocks <= arch_.psets) {
+    // Where PACK is quicker than the array by far, tiles of half the accumulators: the first
+    // results come sooner, and more banks are left to the steps behind, which run beside this one.
+    const int64_t positions = best.pack < 0.75 * best.array ? arch_.acc_depth / 2 : arch_.acc_depth;
     for (int copies = 2; copies >= 1 && tile_rows == 0; --copies) {
       // Keep a share of the free banks for the next step so that steps can overlap.
-      for (int64_t rows = std::min<int64_t>(job.out.h, arch_.acc_depth / job.out.w); rows >= 1;
+      for (int64_t rows = std::clamp<int64_t>(positions / job.out.w, 1, job.out.h); rows >= 1;
            --rows) {
         const int64_t even = CeilDiv(job.out.h, CeilDiv(job.out.h, rows));
         const int raw_banks = Banks(raw_vectors(even) * channels);
