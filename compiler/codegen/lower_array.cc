@@ -6,6 +6,7 @@
 
 #include "lowering.h"
 #include "octile/numerics/constants.h"
+#include "window_cycles.h"
 
 namespace octile::codegen {
 namespace {
@@ -498,8 +499,12 @@ bool Lowering::TryPackedConv(const ArrayJob& job, Status& status) {
     int64_t rows, columns;  // taps gathered by PACK
     bool strided;  // packed rows are stride_y input rows apart (padding included), else packed row
                    // = input row
-    int64_t kh, kw;  // left to the array
-    double cost = 0;
+    int64_t kh, kw;              // left to the array
+    double array = 0, pack = 0;  // cycles
+    double cost() const {
+      // The two overlap; of equal choices the one that leaves the vector unit more time.
+      return std::max(array, pack) + pack / 16;
+    }
   };
   std::vector<Choice> choices = {{1, job.kw, false, job.kh, 1}};
   if (job.dil_y == 1) {
@@ -508,13 +513,15 @@ bool Lowering::TryPackedConv(const ArrayJob& job, Status& status) {
     choices.push_back({job.stride_y, job.stride_x, true, CeilDiv(job.kh, job.stride_y),
                        CeilDiv(job.kw, job.stride_x)});
   }
-  const auto pack_cycles = [&](int64_t lanes, int64_t rows, int64_t columns) {
-    double cycles = 0;
-    for (int64_t lane = 0; lane < lanes; lane += n_) {
-      cycles += static_cast<double>(
-          std::max<int64_t>(std::min<int64_t>(n_, lanes - lane) * (job.stride_x + 1), n_));
-    }
-    return cycles * static_cast<double>(rows * CeilDiv(columns, n_));
+  const auto pack_cycles = [&](int64_t kh, int64_t kw, int64_t rows, int64_t columns) {
+    isa::Pack pack;
+    pack.kh = static_cast<int32_t>(kh);
+    pack.kw = static_cast<int32_t>(kw);
+    pack.stride_x = static_cast<int32_t>(job.stride_x);
+    pack.planes = static_cast<int32_t>(channels);
+    pack.mh = static_cast<int32_t>(rows);
+    pack.mw = static_cast<int32_t>(columns);
+    return static_cast<double>(PackCycles(pack, arch_.n));
   };
   const auto array_cycles = [&](int64_t tiles) {
     return static_cast<double>(tiles * job.out.pixels() * job.out.blocks(n_));
@@ -527,18 +534,16 @@ bool Lowering::TryPackedConv(const ArrayJob& job, Status& status) {
     const int64_t tile_rows = choice.strided
                                   ? most_rows + choice.kh - 1
                                   : (most_rows - 1) * job.stride_y + (job.kh - 1) * job.dil_y + 1;
-    const double pack =
-        pack_cycles(lanes, CeilDiv(job.out.h, most_rows) * tile_rows, job.out.w + choice.kw - 1);
-    // The two overlap; of equal choices the one that leaves the vector unit more time.
-    choice.cost =
-        std::max(array_cycles(choice.kh * choice.kw * CeilDiv(lanes, n_)), pack) + pack / 16;
+    choice.array = array_cycles(choice.kh * choice.kw * CeilDiv(lanes, n_));
+    choice.pack = pack_cycles(choice.rows, choice.columns,
+                              CeilDiv(job.out.h, most_rows) * tile_rows, job.out.w + choice.kw - 1);
   }
   const double plain = std::max(array_cycles(job.kh * job.kw * CeilDiv(channels, n_)),
-                                pack_cycles(channels, job.in.h, job.in.w));
+                                pack_cycles(1, 1, job.in.h, job.in.w));
   const Choice best =
       *std::min_element(choices.begin(), choices.end(),
-                        [](const Choice& a, const Choice& b) { return a.cost < b.cost; });
-  if (best.cost >= plain) return false;
+                        [](const Choice& a, const Choice& b) { return a.cost() < b.cost(); });
+  if (best.cost() >= plain) return false;
 
   // Geometry of the packed image: output columns (and what the array's kernel adds) by output rows
   // or input rows.
@@ -559,10 +564,10 @@ bool Lowering::TryPackedConv(const ArrayJob& job, Status& status) {
   packed.in = {lanes, best.strided ? job.out.h + best.kh - 1 : job.in.h, packed_width, false};
   packed.weight = [&job, best, channels](size_t s, int64_t oc, int64_t lane, int64_t ky,
                                          int64_t kx) {
-    const int64_t tap = lane / channels;
-    const int64_t y = ky * best.rows + tap / best.columns;
-    const int64_t x = kx * best.columns + tap % best.columns;
-    return y < job.kh && x < job.kw ? job.weight(s, oc, lane % channels, y, x)
+    const int64_t row = lane / best.columns;  // lanes are numbered (ky, channel, kx)
+    const int64_t y = ky * best.rows + row / channels;
+    const int64_t x = kx * best.columns + lane % best.columns;
+    return y < job.kh && x < job.kw ? job.weight(s, oc, row % channels, y, x)
                                     : 0;  // squares may reach beyond the window
   };
 
@@ -583,9 +588,12 @@ bool Lowering::TryPackedConv(const ArrayJob& job, Status& status) {
   TileBuffers out_tiles;
   int64_t tile_rows = 0;
   if (job.out.w <= arch_.acc_depth && out_blocks <= arch_.psets) {
+    // Where PACK is quicker than the array by far, tiles of half the accumulators: the first
+    // results come sooner, and more banks are left to the steps behind, which run beside this one.
+    const int64_t positions = best.pack < 0.75 * best.array ? arch_.acc_depth / 2 : arch_.acc_depth;
     for (int copies = 2; copies >= 1 && tile_rows == 0; --copies) {
       // Keep a share of the free banks for the next step so that steps can overlap.
-      for (int64_t rows = std::min<int64_t>(job.out.h, arch_.acc_depth / job.out.w); rows >= 1;
+      for (int64_t rows = std::clamp<int64_t>(positions / job.out.w, 1, job.out.h); rows >= 1;
            --rows) {
         const int64_t even = CeilDiv(job.out.h, CeilDiv(job.out.h, rows));
         const int raw_banks = Banks(raw_vectors(even) * channels);

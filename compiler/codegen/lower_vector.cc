@@ -46,19 +46,22 @@ static bool ChooseVectorTile(int64_t blocks, int64_t rows, int64_t columns, int 
   return false;
 }
 
-// Cuts a tile into the pieces that instructions compute: strips as high as the array's spatial
-// tiles of `pixels` input pixels are, so that a strip starts while the array still makes the next
-// and the array's next step starts on a strip while the next is made; and groups of channel blocks
-// of about `kPieceCycles`, below which the vector unit's fixed latency would show.
-// `block_cycles(rows)`: cycles of one channel block of a strip.
+// Cuts a tile into the pieces that instructions compute: strips about as high as the array's
+// spatial tiles of `pixels` input pixels are (rounded to a multiple of `row_multiple` rows), so
+// that a strip starts while the array still makes the next and the array's next step starts on a
+// strip while the next is made; and groups of channel blocks of about `kPieceCycles`, below which
+// the vector unit's fixed latency would show. `block_cycles(rows)`: cycles of one channel block of
+// a strip.
 constexpr int64_t kPieceCycles = 300;
 template <class BlockCycles>
 static VectorTile ChoosePiece(const VectorTile& tile, int64_t rows, int64_t pixels,
                               int64_t acc_depth, int64_t row_multiple, BlockCycles block_cycles) {
   VectorTile piece = tile;
   const int64_t strips = CeilDiv(pixels, acc_depth);
-  if (strips > 1)
-    piece.rows = std::min(piece.rows, CeilDiv(CeilDiv(rows, strips), row_multiple) * row_multiple);
+  if (strips > 1) {
+    const int64_t multiples = (2 * CeilDiv(rows, strips) + row_multiple - 1) / (2 * row_multiple);
+    piece.rows = std::min(piece.rows, std::max<int64_t>(1, multiples) * row_multiple);
+  }
   piece.blocks = std::clamp<int64_t>(
       CeilDiv(kPieceCycles, std::max<int64_t>(1, block_cycles(piece.rows))), 1, tile.blocks);
   return piece;

@@ -494,6 +494,8 @@ Status Lowering::LowerSegment(const Item& item, Program& program) {
           !written.contains(source))
         read.insert(source);
     }
+    // A reshape of what a host step made writes nothing: its root is an input of the segment.
+    if (MovesNothing(groups_[g])) continue;
     const ir::TensorId output = Root(groups_[g].output);
     if (home_[static_cast<size_t>(output)].in_memory) written.insert(output);
   }

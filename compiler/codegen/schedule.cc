@@ -286,6 +286,10 @@ class Scheduler {
     return std::max<int64_t>({m, arch_.n / arch_.weight_rows, 4});
   }
 
+  bool IsPack(int index) const {
+    return std::holds_alternative<isa::Pack>(operations_[static_cast<size_t>(index)]);
+  }
+
   // Serves the queues in the order in which their heads can issue; the read channel serves one
   // transfer at a time. With `order`, a queue that may be reordered offers what is ready among its
   // next instructions instead of its head alone, the predecessors count instead of the needs, and
@@ -348,9 +352,15 @@ class Scheduler {
                 since = std::max(since, nodes_[static_cast<size_t>(other)].complete + 1);
             }
           }
-          // Of several that could go at once the one that waits longest.
+          if (!known) continue;
+          // Of several that could go at once the one that waits longest; but PACK first, since the
+          // array's first step waits for it and what follows that step waits for both.
           const int64_t earliest = std::max(since, ready[q]);
-          if (known && (head < 0 || earliest < issue || (earliest == issue && since < waiting))) {
+          bool better = head < 0 || earliest < issue;
+          if (!better && earliest == issue) {
+            better = IsPack(index) != IsPack(head) ? IsPack(index) : since < waiting;
+          }
+          if (better) {
             head = index;
             issue = earliest;
             waiting = since;
@@ -449,13 +459,7 @@ class Scheduler {
         } else if (const auto* elt = std::get_if<isa::Elt>(&op)) {
           work = int64_t{elt->blocks} * elt->mh * elt->mw;
         } else if (const auto* pack = std::get_if<isa::Pack>(&op)) {
-          const int64_t lanes = int64_t{pack->kh} * pack->kw * pack->planes;
-          for (int64_t lane = 0; lane < lanes; lane += arch_.n) {
-            work += std::max<int64_t>(
-                        std::min<int64_t>(arch_.n, lanes - lane) * (pack->stride_x + 1), arch_.n) *
-                    pack->mh * ((pack->mw + arch_.n - 1) / arch_.n);
-          }
-          work += arch_.n;
+          work = PackCycles(*pack, arch_.n) + arch_.n;
         }
         node.complete = best_issue + work + 28;
         ready[q] = node.complete + 1;

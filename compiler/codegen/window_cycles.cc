@@ -44,4 +44,19 @@ int64_t WindowCycles(const isa::Win& win) {
   return win.blocks * block + (win.blocks - 1) * change + per_result * before;
 }
 
+int64_t PackCycles(const isa::Pack& pack, int n) {
+  const int64_t lanes = int64_t{pack.kh} * pack.kw * pack.planes;
+  int64_t windows = 0;  // of all blocks
+  for (int64_t begin = 0; begin < lanes; begin += n) {
+    const int64_t end = std::min(lanes, begin + n);
+    int64_t reads = 0;
+    for (int64_t lane = begin, next = 0; lane < end; lane = next) {
+      next = std::min(end, (lane / pack.kw + 1) * pack.kw);
+      reads += pack.stride_x + (next - lane > pack.stride_x + 1 ? 2 : 1);
+    }
+    windows += std::max<int64_t>(reads, n);
+  }
+  return windows * pack.mh * ((pack.mw + n - 1) / n);
+}
+
 }  // namespace octile::codegen

@@ -1,7 +1,9 @@
-// PACK: the byte transposer. The vectors of a lane (oct_pack_addr) become one row of N bytes, a byte for each output column of the group;
-// while the rows of a window are filled, the columns of the one before are read out. Timing: the vector addressed in cycle r arrives in
-// r + 2 and is in the rows from r + 4; the column generated in cycle e is read in e + 3, so the last read of a window and the first
-// column behind it are never too close, and columns follow the windows at the same distance as their read phase.
+// PACK: the byte transposer. The vectors of a lane group (oct_pack_addr) become rows of N bytes, one for each lane, a byte for each output
+// column of the group of columns; while the rows of a window are filled, the columns of the one before are read out. Byte k * stride + l,
+// counted from where lane 0 would begin if it were of the group, is what lane l has for output column k, for all lanes of the group: a
+// vector is rotated once, and each row takes from it the bytes that it holds. Timing: the vector addressed in cycle r arrives in r + 2 and
+// is in the rows from r + 4; the column generated in cycle e is read in e + 3, so the last read of a window and the first column behind it
+// are never too close, and columns follow the windows at the same distance as their read phase.
 module oct_pack #(
   parameter int unsigned N = 16,
   localparam int unsigned Lg = $clog2(N)
@@ -15,6 +17,7 @@ module oct_pack #(
   input  logic           valid_i,
   input  logic [2:0]     vec_i,
   input  logic [Lg-1:0]  lane_i,
+  input  logic [Lg:0]    count_i,
   input  logic [Lg-1:0]  shift_i,
   input  logic           row_in_i,
   input  logic [Lg:0]    lo_i,
@@ -28,20 +31,30 @@ module oct_pack #(
   output logic [8*N-1:0] col_o         // ... and appears here in e + 4
 );
 
-  // Read side, cycles r + 1 to r + 3.
+  // Read side, cycles r + 1 and r + 2.
   typedef struct packed {
     logic [2:0]    vec;
     logic [Lg-1:0] lane;
+    logic [Lg:0]   count;
     logic [Lg-1:0] shift;
     logic          row_in;
     logic [Lg:0]   lo;
     logic [Lg:0]   hi;
     logic          sel;
   } read_t;
-  read_t          read1_q, read2_q, read3_q;
+  // ... and r + 3.
+  typedef struct packed {
+    logic [2:0]    turn;    // number of the vector, counted from the one where lane 0 would begin
+    logic [Lg-1:0] rotate;  // byte where it would begin
+    logic [N-1:0]  lanes;   // of the group
+    logic [N-1:0]  keep;    // bytes of the vector inside the image
+    logic          sel;
+  } write_t;
+  read_t          read1_q, read2_q;
+  write_t         write_d, write_q;
   logic [2:0]     valid_q;
   logic           sel_q;  // half of the rows that is filled
-  logic [8*N-1:0] cur_q, prev_q;
+  logic [8*N-1:0] data_q;
 
   // Column side, cycle e and e + 1 to e + 3.
   typedef struct packed {
@@ -68,46 +81,77 @@ module oct_pack #(
     end
   end
 
-  // Rows: output column k is byte k * stride behind the lane's first column. A pair of consecutive vectors, shifted, holds N bytes of it.
-  logic [8*N-1:0] rows_q[2*N];
-  logic [8*N-1:0] row_d, aligned;
-  logic [Lg+1:0]  pos;
+  // r + 2
   always_comb begin
-    row_d   = '0;
-    aligned = '0;
-    pos     = '0;
-    if (valid_q[2]) begin
-      row_d   = rows_q[{read3_q.sel, read3_q.lane}];
-      aligned = (8 * N)'({cur_q, prev_q} >> {read3_q.shift, 3'd0});
-      for (int unsigned k = 0; k < N; k++) begin
-        pos = (Lg + 2)'(k * stride_i);
-        if ({1'b0, pos[Lg+1:Lg]} == read3_q.vec - 3'd1) begin
-          row_d[8*k+:8] = (read3_q.row_in && {1'b0, pos[Lg-1:0]} >= read3_q.lo && {1'b0, pos[Lg-1:0]} < read3_q.hi)
-                              ? aligned[{pos[Lg-1:0], 3'd0}+:8] : zx_i;
-        end
+    write_d = '0;
+    if (valid_q[1]) begin
+      write_d.turn   = read2_q.vec + {2'd0, read2_q.shift < read2_q.lane};
+      write_d.rotate = read2_q.shift - read2_q.lane;
+      write_d.sel    = read2_q.sel;
+      for (int unsigned i = 0; i < N; i++) begin
+        write_d.lanes[i]  = (Lg + 1)'(i) >= {1'b0, read2_q.lane} && (Lg + 1)'(i) - {1'b0, read2_q.lane} < read2_q.count;
+        write_d.keep[i]   = read2_q.row_in && (Lg + 1)'(i) >= read2_q.lo && (Lg + 1)'(i) < read2_q.hi;
       end
     end
   end
 
-  logic [8*N-1:0] col_d;
+  // r + 3: byte p of those counted from lane 0 is byte p mod N of the rotated vector, if the vector is the one that holds it: vector
+  // p / N, or the next one for the bytes that the rotation brings round.
+  logic [8*N-1:0]    masked, rotated;
+  logic [4:0][N-1:0] held;
   always_comb begin
-    col_d = '0;
-    if (col_valid_q[2]) begin
-      for (int unsigned l = 0; l < N; l++) begin
-        col_d[8*l+:8] = ((Lg + 1)'(l) < col3_q.lanes) ? rows_q[{col3_q.sel, Lg'(l)}][{col3_q.col, 3'd0}+:8] : zx_i;
+    masked  = '0;
+    rotated = '0;
+    held    = '0;
+    if (valid_q[2]) begin
+      for (int unsigned i = 0; i < N; i++) begin
+        masked[8*i+:8] = write_q.keep[i] ? data_q[8*i+:8] : zx_i;
+        for (int unsigned h = 0; h < 5; h++) begin
+          held[h][i] = 3'(h) + {2'd0, (Lg + 1)'(i) + {1'b0, write_q.rotate} >= (Lg + 1)'(N)} == write_q.turn;
+        end
+      end
+      rotated = (8 * N)'({masked, masked} >> {write_q.rotate, 3'd0});
+    end
+  end
+
+  logic [8*N-1:0] col_d;
+  for (genvar l = 0; l < N; l++) begin : g_row
+    logic [8*N-1:0] row0_q, row1_q, row_d;
+    logic           we;
+    assign we = valid_q[2] && write_q.lanes[l];
+    always_comb begin
+      row_d = '0;
+      if (we) begin
+        row_d = write_q.sel ? row1_q : row0_q;
+        for (int unsigned s = 1; s < 5; s++) begin
+          if (stride_i == 3'(s)) begin
+            for (int unsigned k = 0; k < N; k++) begin
+              if (held[(k*s+l)/N][(k*s+l)%N]) row_d[8*k+:8] = rotated[8*((k*s+l)%N)+:8];
+            end
+          end
+        end
+      end
+    end
+    always_ff @(posedge clk_i) begin
+      if (we && !write_q.sel) row0_q <= row_d;
+      if (we && write_q.sel) row1_q <= row_d;
+    end
+    always_comb begin
+      col_d[8*l+:8] = '0;
+      if (col_valid_q[2]) begin
+        if ((Lg + 1)'(l) >= col3_q.lanes) col_d[8*l+:8] = zx_i;
+        else col_d[8*l+:8] = col3_q.sel ? row1_q[{col3_q.col, 3'd0}+:8] : row0_q[{col3_q.col, 3'd0}+:8];
       end
     end
   end
 
   always_ff @(posedge clk_i) begin
-    if (valid_i) read1_q <= {vec_i, lane_i, shift_i, row_in_i, lo_i, hi_i, sel_q};
+    if (valid_i) read1_q <= {vec_i, lane_i, count_i, shift_i, row_in_i, lo_i, hi_i, sel_q};
     if (valid_q[0]) read2_q <= read1_q;
     if (valid_q[1]) begin
-      read3_q <= read2_q;
-      cur_q   <= data_i;
-      prev_q  <= cur_q;
+      write_q <= write_d;
+      data_q  <= data_i;
     end
-    if (valid_q[2] && read3_q.vec != 3'd0) rows_q[{read3_q.sel, read3_q.lane}] <= row_d;
 
     if (win_end_i) begin
       col0_q <= {{Lg{1'b0}}, win_lanes_i, sel_q};

@@ -75,7 +75,7 @@ module oct_vec #(
   logic              pack_valid, pack_row_in, win_end, pack_col;
   logic [2:0]        pack_vec;
   logic [Lg-1:0]     pack_lane, pack_shift;
-  logic [Lg:0]       pack_lo, pack_hi, win_lanes, win_cols;
+  logic [Lg:0]       pack_count, pack_lo, pack_hi, win_lanes, win_cols;
   oct_vec_ctrl #(.N(N), .BankDepth(BankDepth)) u_ctrl (
     .clk_i(clk_ctrl), .rst_ni, .clear_i, .freeze_i, .issue_i, .cfg_d_i(cfg_d), .cfg_i(cfg), .active_o, .done_o, .reading_o(class_active_o),
     .claim_fault_o, .claim_addr_o, .a_re_o, .a_addr_o, .b_re_o, .b_addr_o, .out_addr_o(out_addr), .weight_re_o(weight_re),
@@ -83,8 +83,8 @@ module oct_vec #(
     .tap2_valid_o(tap2_valid), .tap3_valid_o(tap3_valid), .pset3_o(pset3), .result_o(result), .fill_cell_o(fill_cell),
     .weight_valid_o(weight_valid), .weight_word_o(weight_word), .take_o(take), .take_use_o(take_use), .take_cells_o(take_cells),
     .mul_o(mul), .mul_chunk_o(mul_chunk), .pack_valid_o(pack_valid),
-    .pack_vec_o(pack_vec), .pack_lane_o(pack_lane), .pack_shift_o(pack_shift), .pack_row_in_o(pack_row_in), .pack_lo_o(pack_lo),
-    .pack_hi_o(pack_hi), .win_end_o(win_end), .win_lanes_o(win_lanes), .win_cols_o(win_cols), .pack_col_i(pack_col)
+    .pack_vec_o(pack_vec), .pack_lane_o(pack_lane), .pack_count_o(pack_count), .pack_shift_o(pack_shift), .pack_row_in_o(pack_row_in),
+    .pack_lo_o(pack_lo), .pack_hi_o(pack_hi), .win_end_o(win_end), .win_lanes_o(win_lanes), .win_cols_o(win_cols), .pack_col_i(pack_col)
   );
   assign ready_o       = !active_o;
   assign busy_o        = active_o;
@@ -154,7 +154,7 @@ module oct_vec #(
 
   oct_pack #(.N(N)) u_pack (
     .clk_i(clk_ctrl), .rst_ni, .clear_i, .zx_i(cfg.zx), .stride_i(cfg.stride_x[2:0]), .valid_i(pack_valid), .vec_i(pack_vec),
-    .lane_i(pack_lane), .shift_i(pack_shift), .row_in_i(pack_row_in), .lo_i(pack_lo), .hi_i(pack_hi), .data_i(a_data_i),
+    .lane_i(pack_lane), .count_i(pack_count), .shift_i(pack_shift), .row_in_i(pack_row_in), .lo_i(pack_lo), .hi_i(pack_hi), .data_i(a_data_i),
     .win_end_i(win_end), .win_lanes_i(win_lanes), .win_cols_i(win_cols), .col_valid_o(pack_col), .col_o(column)
   );
 

@@ -48,6 +48,7 @@ module oct_vec_ctrl #(
   output logic              pack_valid_o,
   output logic [2:0]        pack_vec_o,
   output logic [Lg-1:0]     pack_lane_o,
+  output logic [Lg:0]       pack_count_o,
   output logic [Lg-1:0]     pack_shift_o,
   output logic              pack_row_in_o,
   output logic [Lg:0]       pack_lo_o,
@@ -144,7 +145,7 @@ module oct_vec_ctrl #(
   logic pack_re, pack_last;
   oct_pack_addr #(.N(N)) u_pack_addr (
     .clk_i, .load_i(issue_i), .cfg_d_i, .cfg_i, .step_i(step && cfg_i.pack), .re_o(pack_re), .addr_o(pack_addr),
-    .valid_o(pack_valid_o), .vec_o(pack_vec_o), .lane_o(pack_lane_o), .shift_o(pack_shift_o), .row_in_o(pack_row_in_o),
+    .valid_o(pack_valid_o), .vec_o(pack_vec_o), .lane_o(pack_lane_o), .count_o(pack_count_o), .shift_o(pack_shift_o), .row_in_o(pack_row_in_o),
     .lo_o(pack_lo_o), .hi_o(pack_hi_o), .win_end_o, .win_lanes_o, .win_cols_o, .last_o(pack_last)
   );
 

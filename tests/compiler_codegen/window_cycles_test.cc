@@ -83,5 +83,53 @@ TEST(WindowCycles, OneForEachTapOtherwise) {
   EXPECT_EQ(WindowCycles(w), Walk(w));
 }
 
+isa::Pack Packing(int kh, int kw, int planes, int stride, int mh, int mw) {
+  isa::Pack p;
+  p.kh = kh;
+  p.kw = kw;
+  p.planes = planes;
+  p.stride_x = stride;
+  p.mh = mh;
+  p.mw = mw;
+  return p;
+}
+
+TEST(PackCycles, ByHand) {
+  // Lane groups 3, 3, 3, 3, 3, 1 and 2, 3, 3, 3, of three vectors each.
+  EXPECT_EQ(PackCycles(Packing(3, 3, 3, 2, 5, 33), 16), (18 + 16) * 5 * 3);
+  // 6, 6, 4 with four vectors each; the others of 16 lanes are as short; 6, 6.
+  EXPECT_EQ(PackCycles(Packing(6, 6, 3, 2, 1, 16), 16), 7 * 16);
+  // Single lanes.
+  EXPECT_EQ(PackCycles(Packing(1, 1, 20, 1, 2, 8), 16), (32 + 16) * 2);
+  // 4, 3 of which the first reads one vector more.
+  EXPECT_EQ(PackCycles(Packing(1, 7, 1, 2, 1, 1), 4), 4 + 4);
+  EXPECT_EQ(PackCycles(Packing(4, 3, 4, 1, 1, 1), 32), (10 * 3 + 2) + 32);
+}
+
+// Lane by lane: a kernel row in a block reads once.
+TEST(PackCycles, EqualsTheWalkOverTheLanes) {
+  for (const int n : {4, 8, 16, 32}) {
+    for (int kw = 1; kw <= 40; ++kw) {
+      for (int stride = 1; stride <= 4; ++stride) {
+        for (const int rows : {1, 3, 9, 21}) {
+          const int lanes = rows * kw;
+          int cycles = 0;
+          for (int block = 0; block * n < lanes; ++block) {
+            int reads = 0, length = 0;
+            for (int l = block * n; l < std::min(lanes, block * n + n); ++l) {
+              length = l % kw == 0 || l % n == 0 ? 1 : length + 1;
+              if (length == 1) reads += stride + 1;
+              if (length == stride + 2) ++reads;
+            }
+            cycles += std::max(reads, n);
+          }
+          ASSERT_EQ(PackCycles(Packing(rows, kw, 1, stride, 1, 1), n), cycles)
+              << "N = " << n << ", " << rows << " rows of " << kw << ", stride " << stride;
+        }
+      }
+    }
+  }
+}
+
 }  // namespace
 }  // namespace octile::codegen

@@ -38,9 +38,15 @@ class Drawn:
         height, width = self.random.choice([(12, 12), (16, 9), (23, 17), (33, 40)])
         channels = self.random.choice([1, 3, 3, 5])
         image = self.b.input("image", [1, channels, height, width])
-        out, kernel, stride = self.channels(), self.random.choice([3, 5, 6, 7]), self.random.choice([1, 2])
-        x = self.b.conv(image, channels, out, kernel, stride=stride, pads=[kernel // 2] * 4)
-        size = [(s + 2 * (kernel // 2) - kernel) // stride + 1 for s in (height, width)]
+        # Of the first layer every kernel and stride that PACK knows: the columns of a kernel row share its reads.
+        out = self.channels()
+        kernel = [self.random.choice([3, 5, 6, 7])] * 2 if self.random.random() < 0.6 else [self.random.randint(1, 9) for _ in range(2)]
+        stride = [self.random.choice([1, 2] if height < 20 else [1, 2, 2, 3, 4])] * 2
+        if self.random.random() < 0.2:
+            stride[0] = self.random.choice([1, 2])
+        before, after = [k // 2 for k in kernel], [self.random.choice([k // 2, max(0, k // 2 - 1)]) for k in kernel]
+        x = self.b.conv(image, channels, out, tuple(kernel), stride=tuple(stride), pads=before + after)
+        size = [(s + b + a - k) // t + 1 for s, b, a, k, t in zip((height, width), before, after, kernel, stride)]
         self.maps = [(self.activate(x), out, *size)]
 
     def channels(self):
@@ -177,6 +183,17 @@ class FragmentsTest(unittest.TestCase):
                 moved = self.instructions(split, config)
                 self.assertEqual(moved["mma"], self.instructions(plain, config)["mma"])
                 self.assertEqual(moved["elt"], self.instructions(plain, config)["elt"])
+
+    def test_reshape_behind_a_host_step(self):
+        b = Builder("reshaped", 3)
+        x = b.relu(b.conv(b.input("image", [1, 3, 68, 22]), 3, 48, 3))
+        b.output(b.gemm(b.flatten(b.node("GlobalAveragePool", [x])), 48, 10), [1, 10])  # 68 rows: more than the unit sums
+        model = b.model()
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "reshaped.onnx"
+            onnx.save(quantize(model, random_feeds(model, 2, 3), per_channel=True), path)
+            result = run("run", path, "--device", "iss", "--config", "base")
+            self.assertEqual(result.returncode, 0, result.stderr)
 
 
 if __name__ == "__main__":

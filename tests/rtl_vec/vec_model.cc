@@ -346,25 +346,38 @@ Expected Machine::Run(const isa::Pack& op) {
       for (int x0 = 0; x0 < op.mw; x0 += n) {
         const int cols = std::min(n, op.mw - x0);
         std::vector<Column> next;
-        const int64_t length = std::max<int64_t>(lanes * (op.stride_x + 1), n);
+        // Lane groups: where each begins, how many lanes it has, its first cycle in the window.
+        struct Group {
+          int lane, count, cycle, vectors;
+        };
+        std::vector<Group> groups;
+        int reads = 0;
+        for (int l = 0; l < lanes;) {
+          const int count = std::min(lanes - l, op.kw - (block * n + l) % op.kw);
+          const int vectors = count > op.stride_x + 1 ? op.stride_x + 2 : op.stride_x + 1;
+          groups.push_back({l, count, reads, vectors});
+          reads += vectors;
+          l += count;
+        }
+        const int64_t length = std::max(reads, n);
         for (int k = 0; k < cols; ++k) {
           next.push_back({start + length + k,
                           op.out_addr + block * op.out_blk_stride + out_oy.value + x0 + k,
                           Vector(n, static_cast<uint8_t>(op.zx))});
         }
-        for (int l = 0; l < lanes; ++l) {
-          const int index = block * n + l;
-          const int c = index % op.planes, kx = index / op.planes % op.kw,
-                    ky = index / op.planes / op.kw;
+        for (const Group& group : groups) {
+          const int index = block * n + group.lane;
+          const int kx = index % op.kw, c = index / op.kw % op.planes,
+                    ky = index / op.kw / op.planes;
           const int iy = op.iy0 + oy * op.stride_y + ky;
           const int64_t plane = static_cast<int64_t>(n) * (op.in_addr + c * op.in_blk_stride) +
                                 (op.in_off + c * op.in_off_step) % n +
                                 static_cast<int64_t>(iy) * op.in_pitch;
           const int64_t first =
-              plane + op.ix0 + x0 * op.stride_x + kx;  // byte of the group's first column
+              plane + op.ix0 + x0 * op.stride_x + kx;  // byte of the first column of the first lane
           const int64_t vector0 = floor_div(first, n);
-          for (int j = 0; j <= op.stride_x; ++j) {
-            const int64_t r = start + l * (op.stride_x + 1) + j;
+          for (int j = 0; j < group.vectors; ++j) {
+            const int64_t r = start + group.cycle + j;
             generate(r - 1);
             // Bytes of the vector that belong to columns of the image.
             const int64_t column0 = (vector0 + j) * n - plane;
@@ -374,11 +387,13 @@ Expected Machine::Run(const isa::Pack& op) {
             }
             const Vector data = Read(r, static_cast<int>((vector0 + j) & (space - 1)),
                                      {op.in_bank, op.in_banks}, 0, expected_.reads_a);
-            for (int k = 0; k < cols; ++k) {
-              const int ix = op.ix0 + (x0 + k) * op.stride_x + kx;
-              const int64_t byte = plane + ix;
-              if (ix >= 0 && ix < op.in_w && floor_div(byte, n) == vector0 + j)
-                next[k].data[l] = data[byte - (vector0 + j) * n];
+            for (int q = 0; q < group.count; ++q) {
+              for (int k = 0; k < cols; ++k) {
+                const int ix = op.ix0 + (x0 + k) * op.stride_x + kx + q;
+                const int64_t byte = plane + ix;
+                if (ix >= 0 && ix < op.in_w && floor_div(byte, n) == vector0 + j)
+                  next[k].data[group.lane + q] = data[byte - (vector0 + j) * n];
+              }
             }
           }
         }

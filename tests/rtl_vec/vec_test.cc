@@ -261,7 +261,7 @@ isa::Operation RandomPack(Random& random, const Config& config) {
   isa::Pack op;
   op.planes = random.Int(1, random.OneIn(8) ? 12 : 4);
   op.kh = random.Int(1, 3);
-  op.kw = random.Int(1, 4);
+  op.kw = random.OneIn(8) ? random.Int(1, std::min(63, 2 * config.n + 1)) : random.Int(1, 7);
   op.stride_y = random.Int(1, 3);
   op.stride_x = random.Int(1, 4);
   op.mh = random.Int(1, 3);

@@ -160,8 +160,8 @@ TEST(Program, HostileBodies) {
 
 TEST(Program, RefusesOtherVersionsAndArchitectures) {
   Program p = Example();
-  p.isa_version = 2 << 16 | 5;
-  ExpectError(Bytes(p), "made for ISA version 2.5, this Octile has 1.0");
+  p.isa_version = 3 << 16 | 5;
+  ExpectError(Bytes(p), "made for ISA version 3.5, this Octile has 2.0");
   // A hash that does not belong to the architecture: change one architectural field behind the
   // hash.
   auto bytes = Bytes(Example());

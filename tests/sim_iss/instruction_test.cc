@@ -611,7 +611,7 @@ TEST_P(PackTest, Gathers) {
     Begin(seed);
     isa::Pack op;
     op.kh = Draw(1, 3);
-    op.kw = Draw(1, 4);
+    op.kw = Draw(1, 7);
     op.stride_y = Draw(1, 3);
     op.stride_x = Draw(1, 4);
     op.planes = Draw(1, 3);
@@ -643,8 +643,8 @@ TEST_P(PackTest, Gathers) {
           for (int l = 0; l < n; ++l) {
             const int lane = block * n + l;
             int expected = op.zx;
-            const int plane = lane % op.planes, kx = lane / op.planes % op.kw,
-                      ky = lane / op.planes / op.kw;
+            const int kx = lane % op.kw, plane = lane / op.kw % op.planes,
+                      ky = lane / op.kw / op.planes;
             const int iy = op.iy0 + oy * op.stride_y + ky, ix = op.ix0 + ox * op.stride_x + kx;
             if (lane < lanes && iy >= 0 && iy < op.in_h && ix >= 0 && ix < op.in_w) {
               const int64_t byte = int64_t{n} * (op.in_addr + plane * op.in_blk_stride) +

@@ -444,9 +444,9 @@ TEST_P(Vec, Pack) {
     for (int oy = 0; oy < p.mh; ++oy)
       for (int ox = 0; ox < p.mw; ++ox) {
         int want = 77;
-        const int c = lane % 3;
+        const int c = lane / 3 % 3;
         const int iy = p.iy0 + oy * 2 + lane / 9;
-        const int ix = p.ix0 + ox * 2 + lane / 3 % 3;
+        const int ix = p.ix0 + ox * 2 + lane % 3;
         if (lane < lanes && iy >= 0 && iy < p.in_h && ix >= 0 && ix < p.in_w)
           want = *machine.data(n * (30 + c * 60) + (n - 1 + c * 3) % n + iy * 23 + ix);
         ASSERT_EQ(int{Out(4 * 512 + oy * 11 + ox + lane / n * 44, lane % n)}, want) << lane;

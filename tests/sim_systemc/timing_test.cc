@@ -230,7 +230,7 @@ TEST(Timing, WindowAndPackLengths) {
   p.in_h = 10;
   p.in_blk_stride = 25;
   p.kh = p.kw = 3;
-  p.planes = 3;  // 27 lanes: 16 and 11
+  p.planes = 3;  // 27 lanes: groups of 3, 3, 3, 3, 3, 1 and of 2, 3, 3, 3
   p.stride_x = 2;
   p.mh = 4;
   p.mw = 19;  // two groups
@@ -238,9 +238,19 @@ TEST(Timing, WindowAndPackLengths) {
   p.out_bank = 1;
   p.out_row_step = 19;
   p.out_blk_stride = 76;
-  const auto& t = m.Run(Program(w, p));
+  isa::Pack q = p;
+  q.stride_x = 1;  // groups of three lanes take three vectors all the same, others two
+  q.mw = 16;
+  q.mh = 2;
+  const auto& t = m.Run(Program(w, p, q));
   EXPECT_EQ(t.completion[0], 107u + 2 * 3 * 4 * 6 + 28);
-  EXPECT_EQ(t.completion[1], t.issue[1] + 4 * 2 * (48 + 33) + 16 + 28);
+  EXPECT_EQ(t.completion[1], t.issue[1] + 4 * 2 * (18 + 16) + 16 + 28);
+  EXPECT_EQ(t.completion[2], t.issue[2] + 2 * (17 + 16) + 16 + 28);
+  q.kw = 1;  // 27 groups of one lane
+  q.kh = 9;
+  Machine m2;
+  const auto& t2 = m2.Run(Program(q));
+  EXPECT_EQ(t2.completion[0], t2.issue[0] + 2 * (32 + 22) + 16 + 28);
   ExpectConserved(t);
 }
 

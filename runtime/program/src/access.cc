@@ -148,6 +148,28 @@ bool AddWindow(const Op& op, RunList* list) {
 
 int64_t FloorDiv(int64_t a, int64_t b) { return a >= 0 ? a / b : -((-a + b - 1) / b); }
 
+// The lane groups of PACK, the same for every row and plane: the lanes of a row and plane that lie
+// in one block begin at column kx and read as many vectors. Without repeats.
+struct LaneGroup {
+  int kx;
+  int vectors;
+  auto operator<=>(const LaneGroup&) const = default;
+};
+std::vector<LaneGroup> LaneGroups(const ArchConfig& arch, const isa::Pack& op) {
+  std::vector<LaneGroup> groups;
+  // Where row and plane number r begins in a block repeats after N of them.
+  const int starts = std::min(op.kh * op.planes, arch.n);
+  for (int r = 0; r < starts; ++r) {
+    for (int kx = 0, lanes = 0; kx < op.kw; kx += lanes) {
+      lanes = std::min(op.kw - kx, arch.n - (r * op.kw + kx) % arch.n);
+      groups.push_back({kx, op.stride_x + (lanes > op.stride_x + 1 ? 2 : 1)});
+    }
+  }
+  std::sort(groups.begin(), groups.end());
+  groups.erase(std::unique(groups.begin(), groups.end()), groups.end());
+  return groups;
+}
+
 // The vectors PACK reads: of every row it needs, those that hold a byte of the image and that its
 // groups of N columns pass over.
 bool AddPlanes(const ArchConfig& arch, const isa::Pack& op, RunList* list) {
@@ -162,15 +184,19 @@ bool AddPlanes(const ArchConfig& arch, const isa::Pack& op, RunList* list) {
     }
   std::sort(rows.begin(), rows.end());
   rows.erase(std::unique(rows.begin(), rows.end()), rows.end());
-  if (static_cast<int64_t>(rows.size()) * op.planes > kMaxSteps) return false;
+  const std::vector<LaneGroup> lane_groups = LaneGroups(arch, op);
+  if (static_cast<int64_t>(rows.size() * lane_groups.size()) * op.planes > kMaxSteps) return false;
   for (int c = 0; c < op.planes; ++c)
     for (const int iy : rows) {
       const int64_t row = n * (op.in_addr + int64_t{c} * op.in_blk_stride) +
                           (op.in_off + int64_t{c} * op.in_off_step) % n + int64_t{iy} * op.in_pitch;
       const int64_t first = std::max(FloorDiv(row + op.ix0, n), FloorDiv(row, n));
-      const int64_t last = std::min(
-          FloorDiv(row + op.ix0 + op.kw - 1 + (groups - 1) * n * op.stride_x, n) + op.stride_x,
-          FloorDiv(row + op.in_w - 1, n));
+      int64_t last = FloorDiv(row + op.ix0, n);
+      for (const LaneGroup& lanes : lane_groups)
+        last =
+            std::max(last, FloorDiv(row + op.ix0 + lanes.kx + (groups - 1) * n * op.stride_x, n) +
+                               lanes.vectors - 1);
+      last = std::min(last, FloorDiv(row + op.in_w - 1, n));
       if (first > last) continue;
       if (!list->Add(static_cast<uint32_t>(first & 0xffff),
                      static_cast<uint32_t>(last - first + 1)))

@@ -1130,9 +1130,9 @@ class Generator {
     if (!AddWithArea(load, bytes)) return;
     op.in_addr = bytes.addr;
     op.kh = random_.Int(1, 3);
-    op.kw = random_.Int(1, 4);
+    op.kw = random_.Int(1, random_.Chance(70) ? 4 : 7);
     op.stride_y = random_.Int(1, 2);
-    op.stride_x = random_.Int(1, random_.Chance(80) ? 2 : 4);
+    op.stride_x = random_.Int(1, random_.Chance(60) ? 2 : 4);
     op.iy0 = random_.Int(-2, 1);
     op.ix0 = random_.Int(-3, 2);
     op.mh = random_.Int(1, std::min(4, op.in_h / op.stride_y + 1));

@@ -238,6 +238,20 @@ void CountWindow(const isa::Win& win, Coverage* coverage) {
   coverage->column_groups += win.mh > group || win.blocks > 1;
 }
 
+void CountPack(const ArchConfig& arch, const isa::Pack& pack, Coverage* coverage) {
+  ++coverage->packs[static_cast<size_t>(pack.stride_x)];
+  bool longer = false;
+  bool divided = false;
+  for (int row = 0; row < pack.kh * pack.planes; ++row)
+    for (int kx = 0, lanes = 0; kx < pack.kw; kx += lanes) {
+      lanes = std::min(pack.kw - kx, arch.n - (row * pack.kw + kx) % arch.n);
+      longer |= lanes > pack.stride_x + 1;
+      divided |= lanes < pack.kw;
+    }
+  coverage->pack_longer += longer;
+  coverage->pack_divided += divided;
+}
+
 void Count(const ArchConfig& arch, const Job& job, const Outcome& o, Coverage* coverage) {
   coverage->cycles += o.trace.cycles;
   for (size_t i = 0; i < job.program.size(); ++i)
@@ -246,6 +260,8 @@ void Count(const ArchConfig& arch, const Job& job, const Outcome& o, Coverage* c
       ++coverage->instructions;
       if (isa::OpcodeBits(job.program[i]) == static_cast<int>(isa::Opcode::kWin))
         CountWindow(std::get<isa::Win>(*isa::Decode(job.program[i])), coverage);
+      if (isa::OpcodeBits(job.program[i]) == static_cast<int>(isa::Opcode::kPack))
+        CountPack(arch, std::get<isa::Pack>(*isa::Decode(job.program[i])), coverage);
     }
   const sim::FaultRecord& fault = o.trace.fault;
   if (fault.cause != 0) ++coverage->faults[fault.cause];
@@ -355,6 +371,10 @@ std::vector<std::string> Coverage::Missing() const {
                                     {column_claims[0], "that reads outside its claim"},
                                     {column_claims[1], "that writes outside its claim"}})
     if (count == 0) missing.push_back(fmt::format("WIN by columns {}", what));
+  for (size_t stride = 1; stride < packs.size(); ++stride)
+    if (packs[stride] == 0) missing.push_back(fmt::format("PACK with stride {}", stride));
+  if (pack_longer == 0) missing.push_back("PACK with a lane group longer than stride_x + 1");
+  if (pack_divided == 0) missing.push_back("PACK with a kernel row in two blocks");
   for (int q = 0; q < sim::kQueues; ++q)
     for (int c = 0; c < sim::kClasses; ++c)
       if (CanOccur(q, c) && classes[q][c] == 0)
@@ -381,6 +401,10 @@ std::string Coverage::Report() const {
       "CLAIM of {} reads, {} results by columns",
       windows[0], windows[1], windows[2], windows[3], column_stride2, column_circular,
       column_groups, column_rest, column_claims[0], column_claims[1]);
+  s += fmt::format(
+      "\nPACK: {} with stride 1, {} with 2, {} with 3, {} with 4; {} with a lane group longer than "
+      "stride_x + 1, {} with a kernel row in two blocks",
+      packs[1], packs[2], packs[3], packs[4], pack_longer, pack_divided);
   s += "\ncycles of each queue by class:\n     ";
   for (int c = 0; c < sim::kClasses; ++c)
     s += fmt::format("{:>11}", isa::ClassName(static_cast<Class>(c)));

@@ -1,4 +1,4 @@
-// PACK: gathers bytes of planar rows into channel-blocked vectors. Lane L = (ky*kw + kx)*planes + c
+// PACK: gathers bytes of planar rows into channel-blocked vectors. Lane L = (ky*planes + c)*kw + kx
 // of position (oy, ox) is the byte at (iy, ix) of plane c, iy = iy0 + oy*stride_y + ky, ix = ix0 +
 // ox*stride_x + kx; zx outside the image and beyond the last lane.
 #include <algorithm>
@@ -21,7 +21,7 @@ std::vector<Lane> LanesOf(const Machine& m, const isa::Pack& op, int block) {
   const int all = op.kh * op.kw * op.planes;
   const int n = static_cast<int>(m.n);
   for (int l = block * n; l < std::min((block + 1) * n, all); ++l)
-    lanes.push_back({l / op.planes / op.kw, l / op.planes % op.kw, l % op.planes});
+    lanes.push_back({l / op.kw / op.planes, l % op.kw, l / op.kw % op.planes});
   return lanes;
 }
 
@@ -38,18 +38,22 @@ int64_t RowByte(const Machine& m, const isa::Pack& op, const Lane& lane, int iy)
 
 int64_t VectorOf(int64_t byte, int64_t n) { return (byte - ((byte % n) + n) % n) / n; }
 
-// What the unit reads for a group of N output columns: for each lane stride_x + 1 vectors from the
-// one that holds the group's first column on, without those that hold no byte of the image.
+// What the unit reads for a group of N output columns: for each lane group (the lanes of one row
+// and plane) stride_x + 1 vectors, or one more if it has more lanes than that, from the one that
+// holds the first column of its first lane on; without those that hold no byte of the image.
 MaybeTrap CheckGroup(const Machine& m, const isa::Pack& op, const std::vector<Lane>& lanes, int oy,
                      int group) {
   const Claim in = m.ClaimOf(op.in_bank, op.in_banks);
   const int64_t n = m.n;
-  for (const Lane& lane : lanes) {
+  for (size_t begin = 0, end = 0; begin < lanes.size(); begin = end) {
+    const Lane& lane = lanes[begin];
+    while (end < lanes.size() && lanes[end].ky == lane.ky && lanes[end].plane == lane.plane) ++end;
+    const int64_t vectors = op.stride_x + 1 + (static_cast<int>(end - begin) > op.stride_x + 1);
     const int iy = RowOf(op, lane, oy);
     if (iy < 0 || iy >= op.in_h) continue;
     const int64_t row = RowByte(m, op, lane, iy);
     const int64_t first = VectorOf(row + op.ix0 + group * n * op.stride_x + lane.kx, n);
-    for (int64_t v = first; v <= first + op.stride_x; ++v) {
+    for (int64_t v = first; v < first + vectors; ++v) {
       if (v < VectorOf(row, n) || v > VectorOf(row + op.in_w - 1, n)) continue;
       OCTILE_ISS_RETURN_IF_TRAP(m.Check(in, Wrap16(v)));
     }

@@ -511,14 +511,16 @@ void Functional::Pack(const isa::Pack& p, uint32_t index) {
       // Per lane: byte of column 0 of its row, and its first column.
       int64_t rows[64];
       int64_t columns[64];
-      for (uint32_t l = 0; l < lanes; ++l) {
-        const uint64_t lane = uint64_t{b} * n_ + l;
-        const int64_t ky = static_cast<int64_t>(lane / p.planes / p.kw);
-        const int64_t iy = int64_t{p.iy0} + int64_t{oy} * p.stride_y + ky;
+      uint32_t lane = 0;
+      s.VisitGroups(b, [&](const PackShape::Group& group) {
+        const int64_t iy = int64_t{p.iy0} + int64_t{oy} * p.stride_y + group.ky;
         const bool inside = iy >= 0 && iy < p.in_h;
-        columns[l] = inside ? p.ix0 + static_cast<int64_t>(lane / p.planes % p.kw) : p.in_w;
-        rows[l] = inside ? PackRowByte(p, n, static_cast<int>(lane % p.planes), iy) : 0;
-      }
+        const int64_t row = inside ? PackRowByte(p, n, group.c, iy) : 0;
+        for (uint32_t l = 0; l < group.lanes; ++l, ++lane) {
+          columns[lane] = inside ? int64_t{p.ix0} + group.kx + l : p.in_w;
+          rows[lane] = row;
+        }
+      });
       for (int ox = 0; ox < p.mw; ++ox) {
         std::memset(vector, p.zx, n_);
         for (uint32_t l = 0; l < lanes; ++l) {

@@ -389,29 +389,28 @@ void PrepareElt(const isa::Elt& e, const CoreConfig& c, Inst* i) {
 
 int64_t FloorDiv(int64_t a, int64_t b) { return a >= 0 ? a / b : -((-a + b - 1) / b); }
 
-// The reads of one (block, row, group) window in order of cycle; visit(cycle in the window, vector
-// address) returns false to stop.
+// The reads of one (block, row, group of columns) window in order of cycle; visit(cycle in the
+// window, vector address) returns false to stop.
 template <class Visit>
 void VisitPackReads(const isa::Pack& p, const PackShape& s, uint32_t block, int oy, uint32_t group,
                     Visit visit) {
   const int64_t n = s.n;
-  const uint32_t lanes = s.LanesOf(block);
-  for (uint32_t l = 0; l < lanes; ++l) {
-    const uint64_t lane = uint64_t{block} * s.n + l;
-    const int c = static_cast<int>(lane % p.planes);
-    const int kx = static_cast<int>(lane / p.planes % p.kw);
-    const int ky = static_cast<int>(lane / p.planes / p.kw);
-    const int64_t iy = int64_t{p.iy0} + int64_t{oy} * p.stride_y + ky;
-    if (iy < 0 || iy >= p.in_h) continue;
-    const int64_t row = PackRowByte(p, n, c, iy);
-    const int64_t ix = int64_t{p.ix0} + int64_t{group} * n * p.stride_x + kx;
+  uint64_t cycle = 0;
+  bool stopped = false;
+  s.VisitGroups(block, [&](const PackShape::Group& lanes) {
+    const uint64_t start = cycle;
+    cycle += lanes.reads;
+    const int64_t iy = int64_t{p.iy0} + int64_t{oy} * p.stride_y + lanes.ky;
+    if (stopped || iy < 0 || iy >= p.in_h) return;
+    const int64_t row = PackRowByte(p, n, lanes.c, iy);
+    const int64_t ix = int64_t{p.ix0} + int64_t{group} * n * p.stride_x + lanes.kx;
     const int64_t first = FloorDiv(row + ix, n);
-    for (uint32_t j = 0; j < s.per_lane; ++j) {
+    for (uint32_t j = 0; j < lanes.reads && !stopped; ++j) {
       const int64_t v = first + j;
       if (v * n + n <= row || v * n >= row + p.in_w) continue;
-      if (!visit(uint64_t{l} * s.per_lane + j, BufferAddress(v))) return;
+      stopped = !visit(start + j, BufferAddress(v));
     }
-  }
+  });
 }
 
 void PreparePack(const isa::Pack& p, const CoreConfig& c, Inst* i) {

@@ -162,27 +162,58 @@ struct ColumnShape {
   int cycles;  // cycles of a result, G
 };
 
-// The geometry of PACK, shared by timing and arithmetic.
+// The geometry of PACK, shared by timing and arithmetic. Lane (ky*planes + c)*kw + kx.
 struct PackShape {
+  // The lanes of one (ky, c) in one block, which share their reads.
+  struct Group {
+    int ky;
+    int c;
+    int kx;          // of the first lane
+    uint32_t lanes;  // as many consecutive kx
+    uint32_t reads;  // consecutive vectors
+  };
+
   PackShape(const isa::Pack& p, uint32_t n)
-      : lanes(static_cast<uint64_t>(p.kh) * p.kw * p.planes),
+      : kw(static_cast<uint32_t>(p.kw)),
+        planes(static_cast<uint32_t>(p.planes)),
+        stride_x(static_cast<uint32_t>(p.stride_x)),
+        lanes(static_cast<uint64_t>(p.kh) * p.kw * p.planes),
         blocks(static_cast<uint32_t>((lanes + n - 1) / n)),
         groups((p.mw + n - 1) / n),
-        n(n),
-        per_lane(p.stride_x + 1) {}
+        n(n) {}
   uint32_t LanesOf(uint32_t block) const {
     const uint64_t left = lanes - uint64_t{block} * n;
     return static_cast<uint32_t>(left < n ? left : n);
   }
+  // Calls visit(group) for the lane groups of a block in order.
+  template <class Visit>
+  void VisitGroups(uint32_t block, Visit visit) const {
+    uint64_t lane = uint64_t{block} * n;
+    const uint64_t end = lane + LanesOf(block);
+    while (lane < end) {
+      const auto kx = static_cast<uint32_t>(lane % kw);
+      const uint64_t row = lane / kw;
+      const auto count = static_cast<uint32_t>(end - lane < kw - kx ? end - lane : kw - kx);
+      visit(Group{.ky = static_cast<int>(row / planes),
+                  .c = static_cast<int>(row % planes),
+                  .kx = static_cast<int>(kx),
+                  .lanes = count,
+                  .reads = stride_x + (count > stride_x + 1 ? 2 : 1)});
+      lane += count;
+    }
+  }
   uint64_t Window(uint32_t block) const {
-    const uint64_t reads = uint64_t{LanesOf(block)} * per_lane;
+    uint64_t reads = 0;
+    VisitGroups(block, [&](const Group& group) { reads += group.reads; });
     return reads > n ? reads : n;
   }
+  uint32_t kw;
+  uint32_t planes;
+  uint32_t stride_x;
   uint64_t lanes;
   uint32_t blocks;
-  uint32_t groups;
+  uint32_t groups;  // of output columns
   uint32_t n;
-  uint32_t per_lane;
 };
 // Byte address in the buffer of column 0 of row iy of plane c; not reduced, may be negative for
 // rows outside.

@@ -60,8 +60,14 @@ struct Coverage {
   uint64_t column_groups = 0;
   // CLAIM raised by a WIN by columns: by a read, by a result.
   std::array<uint64_t, 2> column_claims{};
+  // Completed PACKs by stride_x; of them those with a lane group that reads one vector more than
+  // stride_x + 1, and those with a kernel row that lies in two blocks.
+  std::array<uint64_t, 5> packs{};
+  uint64_t pack_longer = 0;
+  uint64_t pack_divided = 0;
 
-  // Opcodes, causes, classes and kinds of WIN that can occur and never did; empty: full coverage.
+  // Opcodes, causes, classes and kinds of WIN and PACK that can occur and never did; empty: full
+  // coverage.
   std::vector<std::string> Missing() const;
   std::string Report() const;
 };
