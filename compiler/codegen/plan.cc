@@ -155,7 +155,17 @@ std::optional<std::string> Lowering::HostReason(const passes::FusedStep& group) 
     }
     return std::nullopt;
   }
-  if (std::holds_alternative<ir::AveragePool>(step.op)) return "windowed average is fp32 (N8)";
+  if (const auto* pool = std::get_if<ir::AveragePool>(&step.op)) {
+    if (pool->integer.empty()) return "windowed average is fp32 (N8)";
+    if (in_shape.size() != 4) return "not a 2-D pooling";
+    if (!WindowFits(pool->kernel[0], pool->kernel[1], pool->strides[0], pool->strides[1],
+                    pool->dilations[0], pool->dilations[1])) {
+      return kWindowLimit;
+    }
+    if (static_cast<int64_t>(pool->integer.size()) > std::max(1, arch_.psets / 2))
+      return fmt::format("an average with {} different divisors", pool->integer.size());
+    return std::nullopt;
+  }
   if (std::holds_alternative<ir::Table>(step.op)) return std::nullopt;
   if (std::holds_alternative<ir::Add>(step.op) || std::holds_alternative<ir::Mul>(step.op)) {
     if (const auto* add = std::get_if<ir::Add>(&step.op);
@@ -421,6 +431,7 @@ Status Lowering::LowerGroup(const passes::FusedStep& group) {
   }
   if (const auto* gemm = std::get_if<ir::Gemm>(&step.op)) return LowerGemm(group, *gemm);
   if (std::holds_alternative<ir::MaxPool>(step.op) ||
+      std::holds_alternative<ir::AveragePool>(step.op) ||
       std::holds_alternative<ir::GlobalAveragePool>(step.op))
     return LowerWindow(group);
   if (std::holds_alternative<ir::Table>(step.op) || std::holds_alternative<ir::Add>(step.op) ||

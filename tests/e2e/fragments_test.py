@@ -4,6 +4,7 @@ OCTILE in the environment names the program; SEED and COUNT replay or widen the 
 the SystemC model of every named configuration, each step compared with the reference.
 """
 
+import json
 import os
 import random
 import subprocess
@@ -27,6 +28,18 @@ VARIANTS = (
     {"activation": QuantType.QUInt8, "per_channel": True},
     {"per_channel": False, "symmetric_activations": True},
 )
+
+
+def to_powers_of_two(model):
+    """Scales of activations as some quantizers choose them: powers of two. Sums of codes times such a scale are exact in fp32."""
+    weights = {node.input[1] for node in model.graph.node if node.op_type == "DequantizeLinear"
+               and node.input[0] in {i.name for i in model.graph.initializer}}
+    for initializer in model.graph.initializer:
+        values = onnx.numpy_helper.to_array(initializer)
+        if initializer.name.endswith("_scale") and initializer.name not in weights and values.ndim == 0:
+            power = np.exp2(np.round(np.log2(values))).astype(np.float32)
+            initializer.CopyFrom(onnx.numpy_helper.from_array(power, initializer.name))
+    return model
 
 
 class Drawn:
@@ -60,7 +73,7 @@ class Drawn:
         source = self.random.choice(self.maps[-3:])
         x, channels, height, width = source
         same = [m for m in self.maps if m[2:] == source[2:]]
-        kind = self.random.choice(["conv", "depthwise", "residual", "concat", "concat", "split", "shuffle", "pool", "resize", "dense", "rows"])
+        kind = self.random.choice(["conv", "depthwise", "residual", "concat", "concat", "split", "shuffle", "pool", "average", "resize", "dense", "rows"])
         if kind == "conv":
             return self.conv(source, stride=self.random.choice([1, 1, 2]))
         if kind == "depthwise":
@@ -89,6 +102,13 @@ class Drawn:
             if min(height, width) >= kernel:
                 sizes = [(s + 2 * pad - kernel) // stride + 1 for s in (height, width)]
                 return (self.b.max_pool(x, kernel, stride, (pad,) * 4), channels, *sizes)
+        if kind == "average":
+            kernel, stride = self.random.choice([(2, 2), (2, 1), (3, 1), (3, 2), (3, 3), (5, 1)])
+            pad = self.random.choice([0, kernel // 2])
+            if min(height, width) >= kernel:
+                sizes = [(s + 2 * pad - kernel) // stride + 1 for s in (height, width)]
+                y = self.b.average_pool(x, kernel, stride, (pad,) * 4, count_include_pad=self.random.randrange(2))
+                return (y, channels, *sizes)
         if kind == "resize" and height * width <= 400:
             scales = self.b.constant([1, 1, 2, 2], "scales")
             y = self.b.node("Resize", [x, "", scales], mode="nearest", coordinate_transformation_mode="asymmetric", nearest_mode="floor")
@@ -139,12 +159,42 @@ class FragmentsTest(unittest.TestCase):
             for seed in range(first, first + count):
                 model = Drawn(seed).model()
                 quantized = quantize(model, random_feeds(model, 2, seed), **VARIANTS[seed % len(VARIANTS)])
+                if seed % 4 == 3:
+                    quantized = to_powers_of_two(quantized)
                 path = Path(folder) / f"drawn{seed}.onnx"
                 onnx.save(quantized, path)
                 for config in CONFIGS:
                     with self.subTest(seed=seed, config=config):
                         result = run("run", path, "--device", "iss,systemc", "--config", config)
                         self.assertEqual(result.returncode, 0, f"replay: SEED={seed} COUNT=1; {result.stderr}")
+
+    def test_averages_run_on_the_device_where_they_are_proved(self):
+        """Windows at the border, with pads counted or not; all sums are exact where the scales are powers of two."""
+        pools = [(3, 1, (1, 1, 1, 1), {"count_include_pad": 1}), (3, 2, (1, 1, 1, 1), {"count_include_pad": 0}),
+                 (3, 2, (0, 0, 1, 1), {"count_include_pad": 0}), (2, 2, (0, 0, 0, 0), {}),
+                 (5, 3, (2, 1, 2, 1), {"count_include_pad": 0}), (3, 2, (0, 0, 0, 0), {"ceil_mode": 1})]
+        odd = (0,)  # of these, the ones whose only divisor is odd: no ties with equal scales
+        b = Builder("averages", 3)
+        image = b.input("image", [1, 20, 18, 15])
+        for i, (kernel, stride, pads, more) in enumerate(pools):
+            y = b.average_pool(b.relu(b.conv(image, 20, 20, 1)), kernel, stride, pads, **more)
+            b.output(b.conv(y, 20, 5, 1), [1, 5, f"rows{i}", f"columns{i}"])
+        model = b.model()
+        for activation in (QuantType.QInt8, QuantType.QUInt8):
+            for powers in (False, True):
+                quantized = quantize(model, random_feeds(model, 2, 3), per_channel=False, activation=activation)
+                if powers:
+                    quantized = to_powers_of_two(quantized)
+                with tempfile.TemporaryDirectory() as folder:
+                    path, report = Path(folder) / "m.onnx", Path(folder) / "r.json"
+                    onnx.save(quantized, path)
+                    for config in CONFIGS:
+                        with self.subTest(activation=activation, powers=powers, config=config):
+                            result = run("run", path, "--device", "iss,systemc", "--config", config, "--report", report)
+                            self.assertEqual(result.returncode, 0, result.stderr)
+                            reasons = [h["reason"] for h in json.loads(report.read_text())["host_operators"]]
+                            self.assertTrue(all("depends on the order" in r for r in reasons), reasons)
+                            self.assertEqual(len(reasons), 0 if powers else len(pools) - len(odd))
 
     def instructions(self, build, config="base"):
         """Names of the instructions of a network that `build` adds to a builder after a first convolution to 32 channels."""
