@@ -93,8 +93,8 @@ std::vector<OperatorSupport> SupportedOperators() {
   device("Concat, Split, Slice, Pad",
          "whole channel blocks and rows by placement, otherwise copies");
   device("Reshape, Flatten, Squeeze, Unsqueeze, Transpose, DepthToSpace, SpaceToDepth",
-         "where nothing moves, flattened images, channel shuffles; otherwise data movement on the "
-         "host");
+         "where nothing moves, flattened images, channel shuffles, views at the edges; otherwise "
+         "data movement on the host");
   device("Resize, Upsample", "nearest, by whole factors");
   device("QuantizeLinear, DequantizeLinear", "between codes; at float values they are host steps");
   rows.push_back({"Softmax", false, "exponentials and a division over a whole row (N10)"});

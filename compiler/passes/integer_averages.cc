@@ -38,13 +38,13 @@ Expected<bool> IntegerAverages(ir::Graph& graph) {
     }
     std::vector<numerics::AverageWindows> windows;
     for (const int64_t count : elements)
-      windows.push_back({count, pool->count_include_pad ? pool->kernel[0] * pool->kernel[1] : count});
-    OCTILE_ASSIGN_OR_RETURN(
-        const numerics::IntegerAverages proof,
-        numerics::ProveIntegerAverages(
-            x.quant->scale, x.quant->zero_point, Range(ir::FullRange(x.dtype)), windows,
-            y.quant->scale, y.quant->zero_point, Range(ir::FullRange(y.dtype)),
-            Range(pool->clamp)));
+      windows.push_back(
+          {count, pool->count_include_pad ? pool->kernel[0] * pool->kernel[1] : count});
+    OCTILE_ASSIGN_OR_RETURN(const numerics::IntegerAverages proof,
+                            numerics::ProveIntegerAverages(
+                                x.quant->scale, x.quant->zero_point, Range(ir::FullRange(x.dtype)),
+                                windows, y.quant->scale, y.quant->zero_point,
+                                Range(ir::FullRange(y.dtype)), Range(pool->clamp)));
     step.host_reason = proof.reason;
     for (const numerics::IntegerAverage& form : proof.forms)
       pool->integer.push_back({form.divisor, form.bias, form.multiplier, form.zero_point});

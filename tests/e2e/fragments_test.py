@@ -50,7 +50,10 @@ class Drawn:
         self.b = Builder(f"drawn{seed}", seed)
         height, width = self.random.choice([(12, 12), (16, 9), (23, 17), (33, 40)])
         channels = self.random.choice([1, 3, 3, 5])
-        image = self.b.input("image", [1, channels, height, width])
+        last = self.random.random() < 0.3  # channels last, as TensorFlow's exporters write images
+        image = self.b.input("image", [1, height, width, channels] if last else [1, channels, height, width])
+        if last:
+            image = self.b.node("Transpose", [image], perm=[0, 3, 1, 2])
         out, kernel, stride = self.channels(), self.random.choice([3, 5, 6, 7]), self.random.choice([1, 2])
         x = self.b.conv(image, channels, out, kernel, stride=stride, pads=[kernel // 2] * 4)
         size = [(s + 2 * (kernel // 2) - kernel) // stride + 1 for s in (height, width)]
@@ -125,12 +128,33 @@ class Drawn:
             return (self.b.node("Concat", [m[0] for m in maps], axis=1), channels + 32, height, width)
         return self.conv(source)
 
+    def anchors(self, x, channels, height, width):
+        """Heads as detectors end: anchors and their values apart, then in the order that the decoder reads; in part or in one list."""
+        anchors = self.random.choice([a for a in (1, 2, 4) if channels % a == 0])
+        values = channels // anchors
+        x = self.b.node("Reshape", [x, self.b.constant(np.array([1, anchors, values, height, width]), "shape", np.int64)])
+        perm = self.random.choice([[0, 1, 3, 4, 2], [0, 3, 4, 1, 2], [0, 2, 1, 3, 4], [0, 4, 2, 3, 1]])
+        sizes = [[1, anchors, values, height, width][p] for p in perm]
+        x = self.b.node("Transpose", [x], perm=perm)
+        if self.random.random() < 0.4 and sizes[4] > 1:
+            first, step = self.random.randrange(sizes[4]), self.random.choice([1, 2])
+            bounds = [self.b.constant([v], "bound", np.int64) for v in (first, sizes[4], 4, step)]
+            sizes[4] = len(range(first, sizes[4], step))
+            x = self.b.node("Slice", [x, *bounds])
+        if self.random.random() < 0.5:
+            sizes = [1, sizes[1] * sizes[2] * sizes[3], sizes[4]]
+            x = self.b.node("Reshape", [x, self.b.constant(np.array(sizes), "shape", np.int64)])
+        self.b.output(x, sizes)
+
     def model(self, steps=6):
         for _ in range(steps):
             grown = self.step()
             self.maps.append(grown if grown[1] <= 256 else self.conv(grown, 32, 1))
         x, channels, height, width = self.maps[-1]
-        if self.random.random() < 0.4:  # a detection head: flattened images, concatenated along the positions
+        kind = self.random.random()
+        if kind < 0.3 and channels % 2 == 0:
+            self.anchors(x, channels, height, width)
+        elif kind < 0.6:  # a detection head: flattened images, concatenated along the positions
             flat = self.b.constant(np.array([1, channels, -1]), "shape", np.int64)
             same = [m for m in self.maps[:-1] if m[1] == channels][-1:]
             heads = [self.b.node("Reshape", [m[0], flat]) for m in [self.maps[-1], *same]]
@@ -195,6 +219,32 @@ class FragmentsTest(unittest.TestCase):
                             reasons = [h["reason"] for h in json.loads(report.read_text())["host_operators"]]
                             self.assertTrue(all("depends on the order" in r for r in reasons), reasons)
                             self.assertEqual(len(reasons), 0 if powers else len(pools) - len(odd))
+
+    def test_movement_at_the_edges_takes_no_step_of_the_host(self):
+        b = Builder("edges", 5)
+        x = b.node("Transpose", [b.input("image", [1, 18, 15, 3])], perm=[0, 3, 1, 2])
+        x = b.relu(b.conv(x, 3, 24, 3))
+        shapes = [b.constant(np.array(s), "shape", np.int64) for s in ([1, 3, 7, 18, 15], [1, 810, 7], [1, 24, -1])]
+        y = b.node("Transpose", [b.node("Reshape", [b.conv(x, 24, 21, 1), shapes[0]])], perm=[0, 1, 3, 4, 2])
+        b.output(b.node("Reshape", [y, shapes[1]]), [1, 810, 7])
+        part = [b.constant([v], "bound", np.int64) for v in (2, 6, 4)]
+        b.output(b.node("Slice", [y, *part]), [1, 3, 18, 15, 4])
+        b.output(b.node("Transpose", [b.node("Reshape", [b.conv(x, 24, 24, 1), shapes[2]])], perm=[2, 0, 1]), [270, 1, 24])
+        quantized = quantize(b.model(), random_feeds(b.model(), 2, 3), per_channel=False)
+        with tempfile.TemporaryDirectory() as folder:
+            path, program, report = (Path(folder) / name for name in ("m.onnx", "m.octile", "r.json"))
+            onnx.save(quantized, path)
+            for config in CONFIGS:
+                with self.subTest(config=config):
+                    self.assertEqual(run("compile", path, "-o", program, "--config", config).returncode, 0)
+                    result = run("run", program, "--device", "iss,systemc", "--report", report)
+                    self.assertEqual(result.returncode, 0, result.stderr)
+                    document = json.loads(report.read_text())
+                    self.assertEqual(document["host_operators"], [])
+                    self.assertTrue(all(d["matches_reference"] for d in document["devices"]))
+                    moved = [e["reason"].split(", ", 1)[1] for e in document["edge_operators"] if " on the way" in e["reason"]]
+                    self.assertEqual(sorted(moved), ["Reshape and Transpose and Reshape on the way", "Reshape and Transpose and Slice on the way",
+                                                     "Reshape and Transpose on the way", "Transpose on the way"])
 
     def instructions(self, build, config="base"):
         """Names of the instructions of a network that `build` adds to a builder after a first convolution to 32 channels."""

@@ -84,8 +84,8 @@ std::optional<float> FindMultiplier(const Staircase& stairs, int32_t bias, int z
   const size_t count = stairs.codes.size();
   for (size_t i = 0; i < count; ++i) {
     const int code = stairs.codes[i];
-    const bool end = i == 0 || i + 1 == count || stairs.codes[i - 1] != code ||
-                     stairs.codes[i + 1] != code;
+    const bool end =
+        i == 0 || i + 1 == count || stairs.codes[i - 1] != code || stairs.codes[i + 1] != code;
     if (!end) continue;
     const auto acc = static_cast<int32_t>(stairs.first + static_cast<int64_t>(i) + bias);
     const auto at = [&](uint32_t bits) {
@@ -108,10 +108,10 @@ std::optional<float> FindMultiplier(const Staircase& stairs, int32_t bias, int z
       }
       return low;
     };
-    const uint32_t in = acc > 0 ? first([&](int y) { return y >= code; })
-                                : first([&](int y) { return y <= code; });
-    const uint32_t out = acc > 0 ? first([&](int y) { return y > code; })
-                                 : first([&](int y) { return y < code; });
+    const uint32_t in =
+        acc > 0 ? first([&](int y) { return y >= code; }) : first([&](int y) { return y <= code; });
+    const uint32_t out =
+        acc > 0 ? first([&](int y) { return y > code; }) : first([&](int y) { return y < code; });
     if (in >= out) return std::nullopt;
     least = in;
     greatest = out - 1;
@@ -183,13 +183,13 @@ Expected<IntegerAverages> ProveIntegerAverages(float sx, int zx, CodeRange input
   }
   if (result.undecided > 0) {
     result.reason = fmt::format(
-        "its rounding depends on the order of fp32 additions (N8): {} of {} sums are too near a tie",
+        "its rounding depends on the order of fp32 additions (N8): {} of {} sums are too near a "
+        "tie",
         result.undecided, result.sums);
     return result;
   }
   for (const auto& [divisor, codes] : stairs) {
-    const std::optional<IntegerAverage> form =
-        FindForm(codes, sx, divisor, sy, zy, outputs, range);
+    const std::optional<IntegerAverage> form = FindForm(codes, sx, divisor, sy, zy, outputs, range);
     if (!form) {
       result.forms.clear();
       result.reason = fmt::format(
