@@ -59,8 +59,7 @@ std::optional<std::vector<ViewAxis>> Move(const ir::Step& step, const std::vecto
   for (size_t i = 0; i < from.size(); ++i) {
     const size_t d = transpose != nullptr ? static_cast<size_t>(transpose->perm[i]) : i;
     std::vector<ViewAxis>& own = (*by_dimension)[d];
-    if (slice != nullptr &&
-        (slice->starts[d] != 0 || slice->steps[d] != 1 || to[d] != from[d])) {
+    if (slice != nullptr && (slice->starts[d] != 0 || slice->steps[d] != 1 || to[d] != from[d])) {
       if (own.size() != 1 || slice->steps[d] < 1) return std::nullopt;
       own[0].first += slice->starts[d] * own[0].step;
       own[0].step *= slice->steps[d];
@@ -129,7 +128,8 @@ void Lowering::FindInputViews() {
   std::vector<size_t> group_of(graph_.steps.size(), 0);  // of its main step
   std::vector<int> device_readers(graph_.tensors.size(), 0);
   std::vector<bool> visible(graph_.tensors.size(), false);
-  for (const ir::Output& output : graph_.outputs) visible[static_cast<size_t>(output.tensor)] = true;
+  for (const ir::Output& output : graph_.outputs)
+    visible[static_cast<size_t>(output.tensor)] = true;
   for (size_t g = 0; g < groups_.size(); ++g) {
     group_of[static_cast<size_t>(groups_[g].main)] = g;
     if (host_reason_[g]) continue;
@@ -148,8 +148,8 @@ void Lowering::FindInputViews() {
     ir::TensorId from = id;
     while (axes) {
       const int32_t maker = producers_[static_cast<size_t>(from)];
-      if (maker < 0 || std::holds_alternative<ir::Quantize>(
-                           graph_.steps[static_cast<size_t>(maker)].op))
+      if (maker < 0 ||
+          std::holds_alternative<ir::Quantize>(graph_.steps[static_cast<size_t>(maker)].op))
         break;
       const ir::Step& step = graph_.steps[static_cast<size_t>(maker)];
       const size_t g = group_of[static_cast<size_t>(maker)];

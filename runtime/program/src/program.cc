@@ -51,8 +51,9 @@ constexpr auto kCrcTables = [] {
   return tables;
 }();
 
-uint32_t Crc(std::span<const uint8_t> bytes) {
-  uint32_t crc = ~0u;
+// Of bytes behind others whose CRC is `before`.
+uint32_t Crc(std::span<const uint8_t> bytes, uint32_t before = 0) {
+  uint32_t crc = ~before;
   size_t i = 0;
   for (; i + 8 <= bytes.size(); i += 8) {
     uint32_t next = 0;
@@ -269,7 +270,6 @@ void ToProto(const Program& p, proto::Program* m) {
     o->set_x_step(v.x_step);
   }
   m->set_estimated_cycles(p.estimated_cycles);
-  m->set_graph(p.graph.data(), p.graph.size());
 }
 
 std::vector<uint8_t> BytesOf(const std::string& text) { return {text.begin(), text.end()}; }
@@ -500,26 +500,44 @@ Status ValidateProgram(const Program& p) {
   return {};
 }
 
-Expected<std::vector<uint8_t>> SerializeProgram(const Program& program) {
+// The container up to the bytes of the graph, which end it and are by far its greatest part: they
+// need not be copied to be saved. The length counts them.
+static Expected<std::vector<uint8_t>> SerializeFront(const Program& program) {
   OCTILE_RETURN_IF_ERROR(ValidateProgram(program));
+  constexpr uint32_t kGraphTag = proto::Program::kGraphFieldNumber << 3 | 2;  // length-delimited
   proto::Program message;
   ToProto(program, &message);
-  const size_t size = message.ByteSizeLong();
+  using Coded = google::protobuf::io::CodedOutputStream;
+  const size_t graph = program.graph.size();
+  size_t front = message.ByteSizeLong();
+  if (graph > 0) front += Coded::VarintSize32(kGraphTag) + Coded::VarintSize64(graph);
+  const size_t size = front + graph;
   if (size > INT32_MAX)
     return Bad(fmt::format("program: {} bytes are above the limit of 2 GiB", size));
-  std::vector<uint8_t> bytes(kHeaderBytes + size);
+  std::vector<uint8_t> bytes(kHeaderBytes + front);
   {
     google::protobuf::io::ArrayOutputStream array(bytes.data() + kHeaderBytes,
-                                                  static_cast<int>(size));
-    google::protobuf::io::CodedOutputStream stream(&array);
+                                                  static_cast<int>(front));
+    Coded stream(&array);
     stream.SetSerializationDeterministic(true);
     if (!message.SerializeToCodedStream(&stream))
       return Fail(ErrorCode::kInternal, "program: cannot be serialized");
+    if (graph > 0) {
+      stream.WriteTag(kGraphTag);
+      stream.WriteVarint64(graph);
+    }
   }
+  const std::span<const uint8_t> body = std::span<const uint8_t>(bytes).subspan(kHeaderBytes);
   std::memcpy(bytes.data(), kMagic.data(), kMagic.size());
   PutLittle(bytes.data() + 8, kProgramSchemaVersion, 4);
-  PutLittle(bytes.data() + 12, Crc(std::span<const uint8_t>(bytes).subspan(kHeaderBytes)), 4);
+  PutLittle(bytes.data() + 12, Crc(program.graph, Crc(body)), 4);
   PutLittle(bytes.data() + 16, size, 8);
+  return bytes;
+}
+
+Expected<std::vector<uint8_t>> SerializeProgram(const Program& program) {
+  OCTILE_ASSIGN_OR_RETURN(std::vector<uint8_t> bytes, SerializeFront(program));
+  bytes.insert(bytes.end(), program.graph.begin(), program.graph.end());
   return bytes;
 }
 
@@ -530,10 +548,12 @@ Expected<Program> ParseProgram(std::span<const uint8_t> bytes, std::string_view 
 }
 
 Status SaveProgram(const Program& program, const std::filesystem::path& file) {
-  OCTILE_ASSIGN_OR_RETURN(const auto bytes, SerializeProgram(program));
+  OCTILE_ASSIGN_OR_RETURN(const auto bytes, SerializeFront(program));
   std::ofstream out(file, std::ios::binary | std::ios::trunc);
   out.write(reinterpret_cast<const char*>(bytes.data()),
             static_cast<std::streamsize>(bytes.size()));
+  out.write(reinterpret_cast<const char*>(program.graph.data()),
+            static_cast<std::streamsize>(program.graph.size()));
   out.close();
   if (!out) return Bad(fmt::format("cannot write program '{}'", file.string()));
   return {};
