@@ -371,16 +371,17 @@ Status FillParameters(const ir::Graph& graph, const ir::Step& step, const T& op,
   }
   int least = 0;
   int greatest = 0;
-  for (size_t i = 0; i < op.weights.codes.size(); ++i) {
-    size_t channel = 0;
-    if constexpr (std::is_same_v<T, ir::Conv>) {
-      channel = i / (op.weights.codes.size() / op.weights.zero_points.size());
-    } else {
-      channel = i % op.weights.zero_points.size();
+  // A convolution's weights are [channel][..], a matrix product's [..][channel].
+  const size_t channels = op.weights.zero_points.size();
+  const size_t rows = channels == 0 ? 0 : op.weights.codes.size() / channels;
+  const bool channel_first = std::is_same_v<T, ir::Conv>;
+  for (size_t i = 0, at = 0; i < (channel_first ? channels : rows); ++i) {
+    for (size_t j = 0; j < (channel_first ? rows : channels); ++j, ++at) {
+      const int difference =
+          op.weights.at(static_cast<int64_t>(at)) - op.weights.zero_points[channel_first ? i : j];
+      least = std::min(least, difference);
+      greatest = std::max(greatest, difference);
     }
-    const int difference = op.weights.at(static_cast<int64_t>(i)) - op.weights.zero_points[channel];
-    least = std::min(least, difference);
-    greatest = std::max(greatest, difference);
   }
   job.coding = ChooseCoding(least, greatest);
   return {};

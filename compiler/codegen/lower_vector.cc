@@ -82,6 +82,7 @@ Status Lowering::LowerWindow(const passes::FusedStep& group) {
   ir::CodeRange clamp = ir::FullRange(y.dtype);
   const auto* conv = std::get_if<ir::Conv>(&step.op);
   const auto* average = std::get_if<ir::GlobalAveragePool>(&step.op);
+  const auto* windowed = std::get_if<ir::AveragePool>(&step.op);
   proto.x_signed = x.dtype == DType::kS8;
   proto.y_signed = y.dtype == DType::kS8;
   if (x.quant) proto.zx = x.quant->zero_point & 0xff;
@@ -106,6 +107,13 @@ Status Lowering::LowerWindow(const passes::FusedStep& group) {
     proto.mode = isa::WinMode::kSum;
     kh = in.h, kw = in.w;
     clamp = average->clamp;
+  } else if (windowed != nullptr) {
+    proto.mode = isa::WinMode::kSum;
+    kh = windowed->kernel[0], kw = windowed->kernel[1];
+    sy = windowed->strides[0], sx = windowed->strides[1];
+    dy = windowed->dilations[0], dx = windowed->dilations[1];
+    pt = windowed->pads[0], pl = windowed->pads[1];
+    clamp = windowed->clamp;
   } else {
     const auto& pool = std::get<ir::MaxPool>(step.op);
     proto.mode = isa::WinMode::kMax;
@@ -169,14 +177,47 @@ Status Lowering::LowerWindow(const passes::FusedStep& group) {
     }
     set_offset = AddConstants(sets);
     weight_offset = AddConstants(rows);
-  } else if (average != nullptr) {
-    std::vector<uint8_t> set;
-    OCTILE_ASSIGN_OR_RETURN(const uint32_t bits, numerics::EncodeMultiplier(average->multiplier));
-    for (int c = 0; c < n_; ++c) AppendWord(set, 0);
-    for (int c = 0; c < n_; ++c) AppendWord(set, bits);
-    proto.pset = LoadParameters(isa::LdpTarget::kVecSet, AddConstants(set), 1);
+  } else if (average != nullptr || windowed != nullptr) {
+    // One set for all channels, of a windowed average one for each divisor.
+    std::vector<ir::IntegerAverage> forms;
+    if (windowed != nullptr) {
+      forms = windowed->integer;
+    } else {
+      forms.push_back({kh * kw, 0, average->multiplier, y.quant->zero_point});
+    }
+    std::vector<uint8_t> sets;
+    for (const ir::IntegerAverage& form : forms) {
+      OCTILE_ASSIGN_OR_RETURN(const uint32_t bits, numerics::EncodeMultiplier(form.multiplier));
+      for (int c = 0; c < n_; ++c) AppendWord(sets, static_cast<uint32_t>(form.bias));
+      for (int c = 0; c < n_; ++c) AppendWord(sets, bits);
+    }
+    proto.pset =
+        LoadParameters(isa::LdpTarget::kVecSet, AddConstants(sets), static_cast<int>(forms.size()));
     proto.pset_shared = true;
+    proto.zy = forms[0].zero_point & 0xff;
   }
+  // Where the divisors of a windowed average differ (windows at the border), a piece ends where the
+  // number of elements inside the image changes.
+  const bool divisors = windowed != nullptr && windowed->integer.size() > 1;
+  const auto inside = [&](size_t dimension, int64_t at) {
+    return ir::ElementsInside(*windowed, dimension, at, dimension == 0 ? in.h : in.w);
+  };
+  const auto piece_end = [&](size_t dimension, int64_t first, int64_t end) {
+    if (!divisors) return end;
+    int64_t at = first + 1;
+    while (at < end && inside(dimension, at) == inside(dimension, first)) ++at;
+    return at;
+  };
+  const auto choose_divisor = [&](int64_t row, int64_t column, isa::Win& win) {
+    if (!divisors) return;
+    const int64_t divisor = inside(0, row) * inside(1, column);
+    for (size_t i = 0; i < windowed->integer.size(); ++i) {
+      const ir::IntegerAverage& form = windowed->integer[i];
+      if (form.divisor != divisor) continue;
+      win.pset += static_cast<int32_t>(i);
+      win.zy = form.zero_point & 0xff;
+    }
+  };
 
   const bool in_memory = !At(source).buffer;
   const bool out_memory = !At(group.output).buffer;
@@ -231,12 +272,12 @@ Status Lowering::LowerWindow(const passes::FusedStep& group) {
                                  weight_offset + chunk * weight_rows * arch_.wrow_bytes(),
                                  static_cast<int>(count * weight_rows));
     }
-    for (int64_t y0 = 0; y0 < out.h; y0 += piece.rows) {
-      const int64_t y1 = std::min(out.h, y0 + piece.rows);
+    for (int64_t y0 = 0, y1 = 0; y0 < out.h; y0 = y1) {
+      y1 = piece_end(0, y0, std::min(out.h, y0 + piece.rows));
       for (int64_t b0 = chunk; b0 < chunk_end; b0 += piece.blocks) {
         const int64_t b1 = std::min(chunk_end, b0 + piece.blocks);
-        for (int64_t x0 = 0; x0 < out.w; x0 += piece.columns) {
-          const int64_t x1 = std::min(out.w, x0 + piece.columns);
+        for (int64_t x0 = 0, x1 = 0; x0 < out.w; x0 = x1) {
+          x1 = piece_end(1, x0, std::min(out.w, x0 + piece.columns));
           Box in_box;
           in_box.b0 = b0, in_box.b1 = b1;
           in_box.y0 = std::clamp<int64_t>(y0 * sy - pt, 0, in.h - 1);
@@ -253,6 +294,7 @@ Status Lowering::LowerWindow(const passes::FusedStep& group) {
             win.pset = part.pset + static_cast<int32_t>(b0 - chunk);
             win.wrow = part.wrow + static_cast<int32_t>((b0 - chunk) * weight_rows);
           }
+          choose_divisor(y0, x0, win);
           win.iy0 = static_cast<int32_t>(y0 * sy - pt);
           win.ix0 = static_cast<int32_t>(x0 * sx - pl);
           win.in_addr = from.at(b0, 0, 0);

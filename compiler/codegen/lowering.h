@@ -111,8 +111,8 @@ class Lowering {
     std::vector<size_t> groups;
   };
 
-  // Tensors that share one place: a Reshape that moves nothing. `Lazy` reshapes have no place at
-  // all: their readers look through them.
+  // Tensors that share one place: a Reshape that moves nothing. `Lazy` reshapes and views of the
+  // host have no place at all: their readers look through them.
   ir::TensorId Root(ir::TensorId id) const { return root_[static_cast<size_t>(id)]; }
   bool IsLazy(int step) const { return lazy_[static_cast<size_t>(step)]; }
   // A Reshape on the device is an alias.
@@ -128,6 +128,19 @@ class Lowering {
 
   // plan.cc
   void FindAliases();
+  // host_views.cc
+  // Steps of pure movement whose results only the host reads, of a tensor that the device makes:
+  // such a step becomes the order in which the host reads that tensor. Needs host_reason_.
+  void FindHostViews();
+  // The same at the input: Reshape and Transpose between what the host hands over and a tensor that
+  // only the device reads are the order in which the host writes that tensor.
+  void FindInputViews();
+  struct InputView {
+    ir::TensorId source = -1;    // what the host has
+    std::vector<ViewAxis> axes;  // order of its elements in the tensor of the device
+  };
+  void DescribeInputView(const InputView& view, TensorDescriptor& d) const;
+  void DescribeView(ir::TensorId id, TensorDescriptor& d) const;
   // placement.cc
   void FindForms();
   void FindParts();
@@ -241,7 +254,12 @@ class Lowering {
   std::vector<ir::TensorId> root_;  // by tensor
   std::vector<int32_t> producers_;  // by tensor
   std::vector<bool> lazy_;          // by step
-  std::vector<int32_t> step_of_;    // by step: its index in the imported graph
+  // By tensor: the order of its elements in the tensor of the device that it is a view of,
+  // outermost axis first; nullopt: no view of the host. By group: it makes one.
+  std::vector<std::optional<std::vector<ViewAxis>>> host_views_;
+  std::vector<bool> is_host_view_;
+  std::vector<std::optional<InputView>> input_views_;  // by tensor of the device
+  std::vector<int32_t> step_of_;                       // by step: its index in the imported graph
   std::vector<bool> needs_memory_;  // by tensor: read by the host or by a later segment
   std::vector<int> last_use_;  // by tensor: last group of the current segment that reads it itself
   std::vector<int> last_view_use_;  // by tensor: ... or a slice that is a view of it

@@ -45,7 +45,7 @@ Lowering::Lowering(const ir::Graph& graph, const Config& config, const CompileOp
 ir::TensorId Lowering::Source(ir::TensorId id) const {
   const int producer = producers_[static_cast<size_t>(id)];
   if (producer >= 0 && IsLazy(producer))
-    return Root(graph_.steps[static_cast<size_t>(producer)].inputs[0]);
+    return Source(graph_.steps[static_cast<size_t>(producer)].inputs[0]);
   return Root(id);
 }
 
@@ -155,7 +155,17 @@ std::optional<std::string> Lowering::HostReason(const passes::FusedStep& group) 
     }
     return std::nullopt;
   }
-  if (std::holds_alternative<ir::AveragePool>(step.op)) return "windowed average is fp32 (N8)";
+  if (const auto* pool = std::get_if<ir::AveragePool>(&step.op)) {
+    if (pool->integer.empty()) return "windowed average is fp32 (N8)";
+    if (in_shape.size() != 4) return "not a 2-D pooling";
+    if (!WindowFits(pool->kernel[0], pool->kernel[1], pool->strides[0], pool->strides[1],
+                    pool->dilations[0], pool->dilations[1])) {
+      return kWindowLimit;
+    }
+    if (static_cast<int64_t>(pool->integer.size()) > std::max(1, arch_.psets / 2))
+      return fmt::format("an average with {} different divisors", pool->integer.size());
+    return std::nullopt;
+  }
   if (std::holds_alternative<ir::Table>(step.op)) return std::nullopt;
   if (std::holds_alternative<ir::Add>(step.op) || std::holds_alternative<ir::Mul>(step.op)) {
     if (const auto* add = std::get_if<ir::Add>(&step.op);
@@ -243,6 +253,8 @@ Status Lowering::MakePlan() {
   FindAliases();
   groups_ = passes::FuseSteps(graph_);
   for (const passes::FusedStep& group : groups_) host_reason_.push_back(HostReason(group));
+  FindHostViews();
+  FindInputViews();
   // Device groups as long as any is ready, then host groups, and so on: few segments.
   std::vector<bool> ready_tensor(graph_.tensors.size(), false);
   for (size_t i = 0; i < graph_.tensors.size(); ++i) ready_tensor[i] = producers_[i] < 0;
@@ -256,7 +268,8 @@ Status Lowering::MakePlan() {
     for (bool progress = true; progress;) {
       progress = false;
       for (size_t g = 0; g < groups_.size(); ++g) {
-        if (done[g] || host_reason_[g].has_value() == device) continue;
+        // A view of the host is ready with its input, and nothing is done for it.
+        if (done[g] || (!is_host_view_[g] && host_reason_[g].has_value() == device)) continue;
         const std::vector<ir::TensorId> inputs = GroupInputs(groups_[g]);
         if (!std::all_of(inputs.begin(), inputs.end(),
                          [&](ir::TensorId id) { return ready_tensor[static_cast<size_t>(id)]; }))
@@ -264,10 +277,11 @@ Status Lowering::MakePlan() {
         done[g] = progress = true;
         --remaining;
         ready_tensor[static_cast<size_t>(groups_[g].output)] = true;
+        if (is_host_view_[g]) continue;
         item.groups.push_back(g);
         if (!device) break;  // one host step per item
       }
-      if (!device && progress) {
+      if (!device && !item.groups.empty()) {
         items_.push_back(item);
         item.groups.clear();
         idle = 0;
@@ -336,8 +350,9 @@ Status Lowering::AssignMemory() {
       const int maker = producers_[t];
       // What the user or the edge hands over is plain NCHW; a host step inside the network writes
       // the blocked layout.
-      const bool edge = maker < 0 || std::holds_alternative<ir::Quantize>(
-                                         graph_.steps[static_cast<size_t>(maker)].op);
+      const bool edge =
+          maker < 0 || input_views_[t] ||
+          std::holds_alternative<ir::Quantize>(graph_.steps[static_cast<size_t>(maker)].op);
       place.plain =
           edge && !form.channels_last && form.pixels() > 1 && form.w <= 4095;  // PACK's columns
       if (place.plain) bytes = info.size() + 2 * n_;  // whole beats are read around the last byte
@@ -421,6 +436,7 @@ Status Lowering::LowerGroup(const passes::FusedStep& group) {
   }
   if (const auto* gemm = std::get_if<ir::Gemm>(&step.op)) return LowerGemm(group, *gemm);
   if (std::holds_alternative<ir::MaxPool>(step.op) ||
+      std::holds_alternative<ir::AveragePool>(step.op) ||
       std::holds_alternative<ir::GlobalAveragePool>(step.op))
     return LowerWindow(group);
   if (std::holds_alternative<ir::Table>(step.op) || std::holds_alternative<ir::Add>(step.op) ||
@@ -494,13 +510,16 @@ Status Lowering::LowerSegment(const Item& item, Program& program) {
           !written.contains(source))
         read.insert(source);
     }
-    // A reshape of what a host step made writes nothing: its root is an input of the segment.
-    if (MovesNothing(groups_[g])) continue;
+    // What only shares the place of another tensor is written by the maker of that one.
     const ir::TensorId output = Root(groups_[g].output);
-    if (home_[static_cast<size_t>(output)].in_memory) written.insert(output);
+    if (home_[static_cast<size_t>(output)].in_memory && !MovesNothing(groups_[g]))
+      written.insert(output);
   }
   std::erase_if(read, [&](ir::TensorId id) { return written.contains(id); });
-  for (const ir::TensorId id : read) plan.inputs.push_back(Info(id).name);
+  for (const ir::TensorId id : read) {
+    const std::optional<InputView>& view = input_views_[static_cast<size_t>(id)];
+    plan.inputs.push_back(Info(view ? view->source : id).name);
+  }
   for (const ir::TensorId id : written) plan.outputs.push_back(Info(id).name);
   program.plan.push_back(std::move(plan));
   return {};
@@ -541,6 +560,9 @@ TensorDescriptor Lowering::Describe(ir::TensorId id) const {
     d.block_pitch = place.plain ? form.pixels() : form.pixels() * n_ * element;
     d.row_pitch = place.plain ? form.w : form.w * n_ * element;
   }
+  if (host_views_[static_cast<size_t>(id)]) DescribeView(id, d);
+  if (const std::optional<InputView>& view = input_views_[static_cast<size_t>(id)])
+    DescribeInputView(*view, d);
   return d;
 }
 

@@ -62,6 +62,7 @@ class Scheduler {
   // the other means the same.
   Status Reorder() {
     predecessors_.assign(operations_.size(), {});
+    listed_.assign(operations_.size(), -1);
     FindPredecessors();
     std::vector<int> order;
     order.reserve(operations_.size());
@@ -77,9 +78,9 @@ class Scheduler {
   }
 
   void Precedes(int before, int after) {
-    std::vector<int>& list = predecessors_[static_cast<size_t>(after)];
-    if (before >= 0 && before != after && (list.empty() || list.back() != before))
-      list.push_back(before);
+    if (before < 0 || before == after || listed_[static_cast<size_t>(before)] == after) return;
+    listed_[static_cast<size_t>(before)] = after;
+    predecessors_[static_cast<size_t>(after)].push_back(before);
   }
 
   // Readers of one datum by one queue keep their order, so that the last of them stands for all.
@@ -145,7 +146,6 @@ class Scheduler {
       }
       std::vector<int>& list = predecessors_[i];
       std::sort(list.begin(), list.end());
-      list.erase(std::unique(list.begin(), list.end()), list.end());
     }
   }
 
@@ -573,6 +573,7 @@ class Scheduler {
   const ArchConfig& arch_;
   std::vector<Node> nodes_;
   std::vector<std::vector<int>> predecessors_;  // by operation, while the order is sought
+  std::vector<int> listed_;  // by operation: the last one that it is listed as a predecessor of
   std::vector<int> source_;  // by operation: its index in the list that was given
   int64_t estimated_ = 0;
 };

@@ -84,6 +84,8 @@ std::vector<OperatorSupport> SupportedOperators() {
   device("Relu, Clip", "clamp of the operator before, or a table");
   device("MaxPool, GlobalMaxPool", "");
   device("GlobalAveragePool, ReduceMean", "over the whole image, up to 63 rows and columns");
+  device("AveragePool",
+         "over the whole image, or where its fp32 sum is proved equal to an integer form (N8)");
   device("Add, Mul", "two quantized operands of equal shape, or one value per channel");
   device("any function of one code",
          "LeakyRelu, Sigmoid, HardSigmoid, HardSwish, Tanh, Gelu, SiLU, Elu, Sqrt, scalar "
@@ -91,13 +93,11 @@ std::vector<OperatorSupport> SupportedOperators() {
   device("Concat, Split, Slice, Pad",
          "whole channel blocks and rows by placement, otherwise copies");
   device("Reshape, Flatten, Squeeze, Unsqueeze, Transpose, DepthToSpace, SpaceToDepth",
-         "where nothing moves, flattened images, channel shuffles; otherwise data movement on the "
-         "host");
+         "where nothing moves, flattened images, channel shuffles, views at the edges; otherwise "
+         "data movement on the host");
   device("Resize, Upsample", "nearest, by whole factors");
   device("QuantizeLinear, DequantizeLinear", "between codes; at float values they are host steps");
   rows.push_back({"Softmax", false, "exponentials and a division over a whole row (N10)"});
-  rows.push_back(
-      {"AveragePool", false, "a windowed average is fp32 (N8); over the whole image: device"});
   for (const ir::HostOperator& host : ir::HostOperators())
     rows.push_back({std::string(host.op), false, std::string(host.reason)});
   return rows;

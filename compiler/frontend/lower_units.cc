@@ -198,7 +198,8 @@ std::optional<TensorId> Lowerer::PoolStep(const FlatNode& node, const Params& p,
                        window.dilations,
                        window.pads,
                        node.Int("count_include_pad", 0) != 0,
-                       range};
+                       range,
+                       {}};
   const std::string reason =
       num::hw::SupportedAverageScale(info.quant->scale)
           ? ""

@@ -76,6 +76,14 @@ Broadcast BroadcastKind(const Shape& a, const Shape& b) {
   return Broadcast::kGeneral;
 }
 
+int64_t ElementsInside(const AveragePool& pool, size_t dimension, int64_t at, int64_t size) {
+  const int64_t begin = at * pool.strides[dimension] - pool.pads[dimension];
+  const int64_t step = pool.dilations[dimension];
+  const int64_t before = begin < 0 ? (-begin + step - 1) / step : 0;
+  const int64_t up_to = begin < size ? (size - 1 - begin) / step + 1 : 0;
+  return std::max<int64_t>(0, std::min(pool.kernel[dimension], up_to) - before);
+}
+
 int64_t MacCount(const Graph& graph, const Step& step) {
   const TensorInfo& y = graph.tensor(step.output);
   return std::visit(

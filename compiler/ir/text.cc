@@ -62,6 +62,7 @@ void Fields(V& v, T& op) requires std::same_as<std::remove_const_t<T>, AveragePo
   v("pads", op.pads);
   v("count_include_pad", op.count_include_pad);
   v("clamp", op.clamp);
+  v("integer", op.integer);
 }
 template <class V, class T>
 void Fields(V& v, T& op) requires std::same_as<std::remove_const_t<T>, Add> {
@@ -188,6 +189,12 @@ class Printer {
     Raw(fmt::format("\n  {} ", key));
     Put(value);
   }
+  // Left out where it is empty.
+  void operator()(std::string_view key, const std::vector<IntegerAverage>& value) {
+    if (value.empty()) return;
+    Raw(fmt::format("\n  {} ", key));
+    Put(value);
+  }
 
  private:
   void Raw(std::string_view s) { text_ += s; }
@@ -207,6 +214,11 @@ class Printer {
                                          : "edge";
   }
   void Put(const CodeRange& r) { text_ += fmt::format("[{},{}]", r.lo, r.hi); }
+  void Put(const IntegerAverage& average) {
+    Raw(fmt::format("[{},{},{},", average.divisor, average.bias, average.zero_point));
+    Put(average.multiplier);
+    Raw("]");
+  }
   void Put(const std::string& s) {
     text_ += '"';
     for (const char c : s) {
@@ -365,6 +377,10 @@ class Parser {
     Expect(key);
     Get(value);
   }
+  void operator()(std::string_view key, std::vector<IntegerAverage>& value) {
+    value.clear();
+    if (Peek(key)) Get(value);
+  }
 
  private:
   [[noreturn]] void Bad(const std::string& what) const {
@@ -490,6 +506,17 @@ class Parser {
     Get(r.lo);
     Need(',');
     Get(r.hi);
+    Need(']');
+  }
+  void Get(IntegerAverage& average) {
+    Need('[');
+    Get(average.divisor);
+    Need(',');
+    Get(average.bias);
+    Need(',');
+    Get(average.zero_point);
+    Need(',');
+    Get(average.multiplier);
     Need(']');
   }
   void Get(std::string& s) {

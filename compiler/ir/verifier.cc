@@ -219,6 +219,15 @@ class Verifier {
     Geometry(op.kernel, op.strides, op.dilations, op.pads, false);
     OutShape({In().shape[0], In().shape[1], Out().shape[2], Out().shape[3]});
     Clamp(op.clamp);
+    const CodeRange range = FullRange(Out().dtype);
+    int64_t divisor = 0;
+    for (const IntegerAverage& form : op.integer) {
+      Require(form.divisor > divisor, "its divisors do not ascend");
+      divisor = form.divisor;
+      Multipliers({form.multiplier}, 1);
+      Require(form.zero_point >= range.lo && form.zero_point <= range.hi,
+              "a zero point of its integer form is outside the type");
+    }
   }
   void Pair(const CodeRange& clamp) const {
     Inputs(2);

@@ -18,6 +18,7 @@ bool TakesTable(const ir::Graph& graph, const ir::Step& step) {
   return std::holds_alternative<ir::Conv>(step.op) || std::holds_alternative<ir::Gemm>(step.op) ||
          std::holds_alternative<ir::MaxPool>(step.op) ||
          std::holds_alternative<ir::GlobalAveragePool>(step.op) ||
+         std::holds_alternative<ir::AveragePool>(step.op) ||
          std::holds_alternative<ir::Add>(step.op) || std::holds_alternative<ir::Mul>(step.op) ||
          std::holds_alternative<ir::ResizeNearest>(step.op);
 }

@@ -41,9 +41,8 @@ ir::Graph WithoutOrphans(const ir::Graph& graph) {
 
 std::span<const Pass> DefaultPipeline() {
   static constexpr std::array kPasses = {
-      Pass{"one-code-to-table", OneCodeToTable},
-      Pass{"drop-identities", DropIdentities},
-      Pass{"merge-tables", MergeTables},
+      Pass{"one-code-to-table", OneCodeToTable}, Pass{"integer-averages", IntegerAverages},
+      Pass{"drop-identities", DropIdentities},   Pass{"merge-tables", MergeTables},
       Pass{"drop-dead-steps", DropDeadSteps},
   };
   return kPasses;

@@ -67,6 +67,9 @@ class SampleGraph {
     const TensorId codes = Add(Quantize{}, {relu}, Codes("codes", {4, 3}), "float");
     const TensorId soft = Add(Softmax{1}, {codes}, Codes("softmax", {4, 3}), "softmax");
     const TensorId out = Add(Dequantize{}, {soft}, Tensor("out", DType::kF32, {4, 3}), "float");
+    average.count_include_pad = false;
+    average.integer = {{4, 0, 0.25f, 128}, {6, -3, 0x1.555556p-3f, 127}, {9, 0, 0.125f, 0}};
+    Add(average, {image}, Codes("integer", {1, 4, 6, 6}));
     const TensorId constant = Tensor("constant", DType::kS64, {2});
     g.tensor(constant).constant =
         std::vector<uint8_t>{1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 255};

@@ -57,6 +57,17 @@ INSTANTIATE_TEST_SUITE_P(
                  "tensor -1 does not exist"},
         Breakage{"NoInputs", [](SampleGraph& s) { s.step("table").inputs.clear(); },
                  "it has no inputs"},
+        Breakage{"DivisorsDescend",
+                 [](SampleGraph& s) { OpOf<AveragePool>(s, "integer").integer[1].divisor = 4; },
+                 "step 'integer' (AveragePool): its divisors do not ascend"},
+        Breakage{
+            "AverageMultiplier",
+            [](SampleGraph& s) { OpOf<AveragePool>(s, "integer").integer[2].multiplier = 1024.0f; },
+            "a multiplier is outside"},
+        Breakage{
+            "AverageZeroPoint",
+            [](SampleGraph& s) { OpOf<AveragePool>(s, "integer").integer[0].zero_point = 256; },
+            "a zero point of its integer form is outside the type"},
         Breakage{"OutputTwice", [](SampleGraph& s) { s.g.outputs[1].name = "result"; },
                  "output 'result' is defined twice"},
         Breakage{"NoOutputs", [](SampleGraph& s) { s.g.outputs.clear(); },

@@ -274,6 +274,55 @@ TEST(OneCodeToTable, AverageOverOneElement) {
   }
 }
 
+TEST(IntegerAverages, ProvedOrOnTheHostWithAReason) {
+  struct Case {
+    bool include_pad;
+    float sx;
+    float sy;
+    std::vector<int64_t> divisors;  // empty: not proved
+  };
+  for (const Case& c :
+       {Case{true, 0.05f, 0.05f, {9}}, Case{false, 0.05f, 0.05f, {}},
+        Case{false, 0.0625f, 0.0625f, {4, 6, 9}}, Case{true, 0.0625f, 0.03125f, {9}}}) {
+    GraphBuilder b;
+    const ir::TensorId x = b.Input("x");
+    b.graph.tensor(x).quant = ir::Quantization{c.sx, -3};
+    ir::AveragePool pool;
+    pool.kernel = {3, 3};
+    pool.pads = {1, 1, 1, 1};
+    pool.count_include_pad = c.include_pad;
+    pool.clamp = {-128, 127};
+    const ir::TensorId y = b.Step("average", pool, {x});
+    b.graph.tensor(y).quant = ir::Quantization{c.sy, -3};
+    b.Output(b.Step("identity", Identity(), {y}));
+    ir::Graph graph = b.graph;
+    ASSERT_TRUE(*IntegerAverages(graph));
+    EXPECT_FALSE(*IntegerAverages(graph));
+    EXPECT_TRUE(ir::Verify(graph));
+    std::vector<int64_t> divisors;
+    for (const ir::IntegerAverage& form : std::get<ir::AveragePool>(graph.steps[0].op).integer)
+      divisors.push_back(form.divisor);
+    EXPECT_EQ(divisors, c.divisors);
+    EXPECT_EQ(graph.steps[0].device_capable(), !c.divisors.empty());
+    // What stays on the host takes no table along.
+    EXPECT_EQ(FuseSteps(graph).size(), c.divisors.empty() ? 2u : 1u);
+  }
+}
+
+TEST(IntegerAverages, NotWithWindowsOutsideTheImage) {
+  GraphBuilder b;
+  ir::AveragePool pool;
+  pool.kernel = {2, 2};
+  pool.pads = {2, 2, 2, 2};
+  pool.clamp = {-128, 127};
+  const ir::TensorId y = b.Step("average", pool, {b.Input("x")});
+  b.graph.tensor(y).shape = {1, 3, 7, 8};
+  b.Output(y);
+  ASSERT_TRUE(ir::Verify(b.graph));
+  ASSERT_TRUE(*IntegerAverages(b.graph));
+  EXPECT_EQ(b.graph.steps[0].host_reason, "an average with windows that lie outside the image");
+}
+
 TEST(SplitBatch, OneImageComputesItsPartOfTheBatch) {
   std::mt19937 random(11);
   GraphBuilder b;

@@ -4,6 +4,7 @@ OCTILE in the environment names the program; SEED and COUNT replay or widen the 
 the SystemC model of every named configuration, each step compared with the reference.
 """
 
+import json
 import os
 import random
 import subprocess
@@ -29,6 +30,18 @@ VARIANTS = (
 )
 
 
+def to_powers_of_two(model):
+    """Scales of activations as some quantizers choose them: powers of two. Sums of codes times such a scale are exact in fp32."""
+    weights = {node.input[1] for node in model.graph.node if node.op_type == "DequantizeLinear"
+               and node.input[0] in {i.name for i in model.graph.initializer}}
+    for initializer in model.graph.initializer:
+        values = onnx.numpy_helper.to_array(initializer)
+        if initializer.name.endswith("_scale") and initializer.name not in weights and values.ndim == 0:
+            power = np.exp2(np.round(np.log2(values))).astype(np.float32)
+            initializer.CopyFrom(onnx.numpy_helper.from_array(power, initializer.name))
+    return model
+
+
 class Drawn:
     """A random network: a list of feature maps (name, channels, height, width) that grows by random blocks."""
 
@@ -37,7 +50,10 @@ class Drawn:
         self.b = Builder(f"drawn{seed}", seed)
         height, width = self.random.choice([(12, 12), (16, 9), (23, 17), (33, 40)])
         channels = self.random.choice([1, 3, 3, 5])
-        image = self.b.input("image", [1, channels, height, width])
+        last = self.random.random() < 0.3  # channels last, as TensorFlow's exporters write images
+        image = self.b.input("image", [1, height, width, channels] if last else [1, channels, height, width])
+        if last:
+            image = self.b.node("Transpose", [image], perm=[0, 3, 1, 2])
         # Of the first layer every kernel and stride that PACK knows: the columns of a kernel row share its reads.
         out = self.channels()
         kernel = [self.random.choice([3, 5, 6, 7])] * 2 if self.random.random() < 0.6 else [self.random.randint(1, 9) for _ in range(2)]
@@ -66,7 +82,7 @@ class Drawn:
         source = self.random.choice(self.maps[-3:])
         x, channels, height, width = source
         same = [m for m in self.maps if m[2:] == source[2:]]
-        kind = self.random.choice(["conv", "depthwise", "residual", "concat", "concat", "split", "shuffle", "pool", "resize", "dense", "rows"])
+        kind = self.random.choice(["conv", "depthwise", "residual", "concat", "concat", "split", "shuffle", "pool", "average", "resize", "dense", "rows"])
         if kind == "conv":
             return self.conv(source, stride=self.random.choice([1, 1, 2]))
         if kind == "depthwise":
@@ -95,6 +111,13 @@ class Drawn:
             if min(height, width) >= kernel:
                 sizes = [(s + 2 * pad - kernel) // stride + 1 for s in (height, width)]
                 return (self.b.max_pool(x, kernel, stride, (pad,) * 4), channels, *sizes)
+        if kind == "average":
+            kernel, stride = self.random.choice([(2, 2), (2, 1), (3, 1), (3, 2), (3, 3), (5, 1)])
+            pad = self.random.choice([0, kernel // 2])
+            if min(height, width) >= kernel:
+                sizes = [(s + 2 * pad - kernel) // stride + 1 for s in (height, width)]
+                y = self.b.average_pool(x, kernel, stride, (pad,) * 4, count_include_pad=self.random.randrange(2))
+                return (y, channels, *sizes)
         if kind == "resize" and height * width <= 400:
             scales = self.b.constant([1, 1, 2, 2], "scales")
             y = self.b.node("Resize", [x, "", scales], mode="nearest", coordinate_transformation_mode="asymmetric", nearest_mode="floor")
@@ -111,12 +134,33 @@ class Drawn:
             return (self.b.node("Concat", [m[0] for m in maps], axis=1), channels + 32, height, width)
         return self.conv(source)
 
+    def anchors(self, x, channels, height, width):
+        """Heads as detectors end: anchors and their values apart, then in the order that the decoder reads; in part or in one list."""
+        anchors = self.random.choice([a for a in (1, 2, 4) if channels % a == 0])
+        values = channels // anchors
+        x = self.b.node("Reshape", [x, self.b.constant(np.array([1, anchors, values, height, width]), "shape", np.int64)])
+        perm = self.random.choice([[0, 1, 3, 4, 2], [0, 3, 4, 1, 2], [0, 2, 1, 3, 4], [0, 4, 2, 3, 1]])
+        sizes = [[1, anchors, values, height, width][p] for p in perm]
+        x = self.b.node("Transpose", [x], perm=perm)
+        if self.random.random() < 0.4 and sizes[4] > 1:
+            first, step = self.random.randrange(sizes[4]), self.random.choice([1, 2])
+            bounds = [self.b.constant([v], "bound", np.int64) for v in (first, sizes[4], 4, step)]
+            sizes[4] = len(range(first, sizes[4], step))
+            x = self.b.node("Slice", [x, *bounds])
+        if self.random.random() < 0.5:
+            sizes = [1, sizes[1] * sizes[2] * sizes[3], sizes[4]]
+            x = self.b.node("Reshape", [x, self.b.constant(np.array(sizes), "shape", np.int64)])
+        self.b.output(x, sizes)
+
     def model(self, steps=6):
         for _ in range(steps):
             grown = self.step()
             self.maps.append(grown if grown[1] <= 256 else self.conv(grown, 32, 1))
         x, channels, height, width = self.maps[-1]
-        if self.random.random() < 0.4:  # a detection head: flattened images, concatenated along the positions
+        kind = self.random.random()
+        if kind < 0.3 and channels % 2 == 0:
+            self.anchors(x, channels, height, width)
+        elif kind < 0.6:  # a detection head: flattened images, concatenated along the positions
             flat = self.b.constant(np.array([1, channels, -1]), "shape", np.int64)
             same = [m for m in self.maps[:-1] if m[1] == channels][-1:]
             heads = [self.b.node("Reshape", [m[0], flat]) for m in [self.maps[-1], *same]]
@@ -145,12 +189,68 @@ class FragmentsTest(unittest.TestCase):
             for seed in range(first, first + count):
                 model = Drawn(seed).model()
                 quantized = quantize(model, random_feeds(model, 2, seed), **VARIANTS[seed % len(VARIANTS)])
+                if seed % 4 == 3:
+                    quantized = to_powers_of_two(quantized)
                 path = Path(folder) / f"drawn{seed}.onnx"
                 onnx.save(quantized, path)
                 for config in CONFIGS:
                     with self.subTest(seed=seed, config=config):
                         result = run("run", path, "--device", "iss,systemc", "--config", config)
                         self.assertEqual(result.returncode, 0, f"replay: SEED={seed} COUNT=1; {result.stderr}")
+
+    def test_averages_run_on_the_device_where_they_are_proved(self):
+        """Windows at the border, with pads counted or not; all sums are exact where the scales are powers of two."""
+        pools = [(3, 1, (1, 1, 1, 1), {"count_include_pad": 1}), (3, 2, (1, 1, 1, 1), {"count_include_pad": 0}),
+                 (3, 2, (0, 0, 1, 1), {"count_include_pad": 0}), (2, 2, (0, 0, 0, 0), {}),
+                 (5, 3, (2, 1, 2, 1), {"count_include_pad": 0}), (3, 2, (0, 0, 0, 0), {"ceil_mode": 1})]
+        odd = (0,)  # of these, the ones whose only divisor is odd: no ties with equal scales
+        b = Builder("averages", 3)
+        image = b.input("image", [1, 20, 18, 15])
+        for i, (kernel, stride, pads, more) in enumerate(pools):
+            y = b.average_pool(b.relu(b.conv(image, 20, 20, 1)), kernel, stride, pads, **more)
+            b.output(b.conv(y, 20, 5, 1), [1, 5, f"rows{i}", f"columns{i}"])
+        model = b.model()
+        for activation in (QuantType.QInt8, QuantType.QUInt8):
+            for powers in (False, True):
+                quantized = quantize(model, random_feeds(model, 2, 3), per_channel=False, activation=activation)
+                if powers:
+                    quantized = to_powers_of_two(quantized)
+                with tempfile.TemporaryDirectory() as folder:
+                    path, report = Path(folder) / "m.onnx", Path(folder) / "r.json"
+                    onnx.save(quantized, path)
+                    for config in CONFIGS:
+                        with self.subTest(activation=activation, powers=powers, config=config):
+                            result = run("run", path, "--device", "iss,systemc", "--config", config, "--report", report)
+                            self.assertEqual(result.returncode, 0, result.stderr)
+                            reasons = [h["reason"] for h in json.loads(report.read_text())["host_operators"]]
+                            self.assertTrue(all("depends on the order" in r for r in reasons), reasons)
+                            self.assertEqual(len(reasons), 0 if powers else len(pools) - len(odd))
+
+    def test_movement_at_the_edges_takes_no_step_of_the_host(self):
+        b = Builder("edges", 5)
+        x = b.node("Transpose", [b.input("image", [1, 18, 15, 3])], perm=[0, 3, 1, 2])
+        x = b.relu(b.conv(x, 3, 24, 3))
+        shapes = [b.constant(np.array(s), "shape", np.int64) for s in ([1, 3, 7, 18, 15], [1, 810, 7], [1, 24, -1])]
+        y = b.node("Transpose", [b.node("Reshape", [b.conv(x, 24, 21, 1), shapes[0]])], perm=[0, 1, 3, 4, 2])
+        b.output(b.node("Reshape", [y, shapes[1]]), [1, 810, 7])
+        part = [b.constant([v], "bound", np.int64) for v in (2, 6, 4)]
+        b.output(b.node("Slice", [y, *part]), [1, 3, 18, 15, 4])
+        b.output(b.node("Transpose", [b.node("Reshape", [b.conv(x, 24, 24, 1), shapes[2]])], perm=[2, 0, 1]), [270, 1, 24])
+        quantized = quantize(b.model(), random_feeds(b.model(), 2, 3), per_channel=False)
+        with tempfile.TemporaryDirectory() as folder:
+            path, program, report = (Path(folder) / name for name in ("m.onnx", "m.octile", "r.json"))
+            onnx.save(quantized, path)
+            for config in CONFIGS:
+                with self.subTest(config=config):
+                    self.assertEqual(run("compile", path, "-o", program, "--config", config).returncode, 0)
+                    result = run("run", program, "--device", "iss,systemc", "--report", report)
+                    self.assertEqual(result.returncode, 0, result.stderr)
+                    document = json.loads(report.read_text())
+                    self.assertEqual(document["host_operators"], [])
+                    self.assertTrue(all(d["matches_reference"] for d in document["devices"]))
+                    moved = [e["reason"].split(", ", 1)[1] for e in document["edge_operators"] if " on the way" in e["reason"]]
+                    self.assertEqual(sorted(moved), ["Reshape and Transpose and Reshape on the way", "Reshape and Transpose and Slice on the way",
+                                                     "Reshape and Transpose on the way", "Transpose on the way"])
 
     def instructions(self, build, config="base"):
         """Names of the instructions of a network that `build` adds to a builder after a first convolution to 32 channels."""

@@ -6,6 +6,7 @@
 #include <boost/crc.hpp>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <random>
 
 #include "octile/program/assembler.h"
@@ -42,7 +43,11 @@ Program Example() {
   t.channels = 20;
   t.columns = 2;
   t.block_pitch = 32;
-  p.tensors = {t};
+  TensorDescriptor view = t;  // channels 2, 7 and 12 of both columns, columns outermost
+  view.name = "view";
+  view.shape = {2, 3};
+  view.view = {{2, ViewCoordinate::kColumn, 0, 1}, {3, ViewCoordinate::kChannel, 2, 5}};
+  p.tensors = {t, view};
   p.plan = {{PlanKind::kEdge, 0, 0, {0}, "quantize", "", {"x"}, {"input"}},
             {PlanKind::kDevice, 0, 3, {1, 2}, "job", "", {"input"}, {"output"}}};
   p.layers = {{"load", {"n1"}, {0}, 0, 10}, {"store", {"n2", "n3"}, {1, 2}, 12345678901, 20}};
@@ -122,7 +127,7 @@ TEST(Program, DamageIsNoticed) {
   ExpectError(magic, "magic number");
   auto version = bytes;
   version[8] = 9;
-  ExpectError(version, "container version 9, this Octile reads version 1");
+  ExpectError(version, "container version 9, this Octile reads version 2");
   auto reserved = bytes;
   reserved[40] = 1;
   ExpectError(reserved, "header byte 40");
@@ -211,6 +216,10 @@ TEST(Program, ValidationNamesThePlace) {
   p.tensors[0].scale = 0;
   ExpectInvalid(p, "scale 0");
   p = Example();
+  p.tensors[0].channels = p.tensors[0].shape[1] = 5000;
+  p.tensors[0].block_pitch = 0;
+  ExpectInvalid(p, "holds 10000 bytes in region 2, which has 4096");
+  p = Example();
   p.plan[1].count = 2;
   ExpectInvalid(p, "plan[1] 'job': instruction 1 at its end is not END");
   p = Example();
@@ -239,6 +248,45 @@ TEST(Program, InvalidInstructionsAreTheVerifiersBusiness) {
   ASSERT_FALSE(status);
   EXPECT_THAT(status.error().message, HasSubstr("segment 'job'"));
   EXPECT_THAT(status.error().message, HasSubstr("(race)"));
+}
+
+TEST(Program, ViewsStayInsideWhatIsStored) {
+  const auto broken = [](const std::function<void(TensorDescriptor&)>& damage,
+                         const char* message) {
+    Program p = Example();
+    damage(p.tensors[1]);
+    ExpectInvalid(p, "tensors[1] 'view'");
+    ExpectInvalid(p, message);
+  };
+  using D = TensorDescriptor;
+  broken([](D& d) { d.view[0].extent = 0; }, "lies outside a dimension of 2");
+  broken([](D& d) { d.view[0].extent = INT64_MAX; }, "lies outside a dimension of 2");
+  broken([](D& d) { d.view[0].first = -1; }, "lies outside a dimension of 2");
+  broken([](D& d) { d.view[1].first = INT64_MAX; }, "lies outside a dimension of 20");
+  broken([](D& d) { d.view[1].step = 0; }, "lies outside a dimension of 20");
+  broken([](D& d) { d.view[1].step = INT64_MAX; }, "lies outside a dimension of 20");
+  broken([](D& d) { d.view[1].first = 10; }, "view axes reach 20 in a dimension of 20");
+  broken([](D& d) { d.view[0].coordinate = ViewCoordinate::kRow; },
+         "lies outside a dimension of 1");
+  broken([](D& d) { d.view[1].extent = 2; }, "view axes visit 4 elements, shape 2x3 has 6");
+  broken([](D& d) { d.view[0].extent = 1; }, "view axes visit 3 elements");
+  broken([](D& d) { d.shape = {41}; }, "differ in elements");
+  broken([](D& d) { d.shape = {INT64_MAX, INT64_MAX}; }, "differ in elements");
+  broken([](D& d) { d.view.resize(17); }, "17 view axes are above 16");
+  // Two axes of one coordinate add up.
+  broken(
+      [](D& d) {
+        d.view = {{4, ViewCoordinate::kChannel, 3, 5}, {3, ViewCoordinate::kChannel, 0, 1}};
+        d.shape = {4, 3};
+      },
+      "view axes reach 20 in a dimension of 20");
+  // Axes that visit elements again could ask for any amount of memory.
+  broken(
+      [](D& d) {
+        d.view.assign(16, {2, ViewCoordinate::kChannel, 0, 1});
+        d.shape = {1 << 16};
+      },
+      "differ in elements");
 }
 
 TEST(TensorDescriptor, AddressesAndExtent) {

@@ -51,8 +51,9 @@ constexpr auto kCrcTables = [] {
   return tables;
 }();
 
-uint32_t Crc(std::span<const uint8_t> bytes) {
-  uint32_t crc = ~0u;
+// Of bytes behind others whose CRC is `before`.
+uint32_t Crc(std::span<const uint8_t> bytes, uint32_t before = 0) {
+  uint32_t crc = ~before;
   size_t i = 0;
   for (; i + 8 <= bytes.size(); i += 8) {
     uint32_t next = 0;
@@ -73,6 +74,36 @@ uint64_t MulAdd(uint64_t a, uint64_t b, uint64_t c) {
   return r;
 }
 
+// Axes stay inside the stored dimensions and visit as many elements as the shape has.
+Status CheckViewAxes(const TensorDescriptor& t, int64_t elements,
+                     std::span<const int64_t> dimensions) {
+  if (t.view.empty()) return {};
+  if (t.view.size() > kMostViewAxes)
+    return Bad(fmt::format("{} view axes are above {}", t.view.size(), kMostViewAxes));
+  std::array<int64_t, 4> last{};  // greatest index of each coordinate
+  Shape extents;
+  for (const ViewAxis& axis : t.view) {
+    const auto coordinate = static_cast<size_t>(axis.coordinate);
+    const int64_t size = dimensions[coordinate];
+    extents.push_back(axis.extent);
+    // Each of the numbers is at most the dimension, so that nothing overflows below 2^62.
+    if (axis.extent < 1 || axis.extent > size || axis.first < 0 || axis.first >= size ||
+        axis.step < 1 || (axis.extent > 1 && axis.step >= size))
+      return Bad(fmt::format("view axis {} of {}, step {}, lies outside a dimension of {}",
+                             axis.first, axis.extent, axis.step, size));
+    const uint64_t reach =
+        MulAdd(static_cast<uint64_t>(axis.extent - 1), static_cast<uint64_t>(axis.step),
+               static_cast<uint64_t>(last[coordinate] + axis.first));
+    if (reach >= static_cast<uint64_t>(size))
+      return Bad(fmt::format("view axes reach {} in a dimension of {}", reach, size));
+    last[coordinate] = static_cast<int64_t>(reach);
+  }
+  if (ElementCount(extents) != elements)
+    return Bad(fmt::format("view axes visit {} elements, shape {} has {}", ElementCount(extents),
+                           ShapeName(t.shape), elements));
+  return {};
+}
+
 Status CheckTensor(const Program& p, const TensorDescriptor& t) {
   if (t.shape.size() > kMaxRank)
     return Bad(fmt::format("rank {} is above {}", t.shape.size(), kMaxRank));
@@ -84,9 +115,12 @@ Status CheckTensor(const Program& p, const TensorDescriptor& t) {
     if (pitch < 0) return Bad(fmt::format("pitch {} is negative", pitch));
   const int64_t view[] = {t.images, t.channels, t.rows, t.columns};
   const int64_t elements = ElementCount(t.shape);
-  if (ElementCount(view) != elements || elements == INT64_MAX)
+  const bool fits =
+      t.view.empty() ? ElementCount(view) == elements : ElementCount(view) >= elements;
+  if (!fits || ElementCount(view) == INT64_MAX)
     return Bad(fmt::format("shape {} and view {} differ in elements", ShapeName(t.shape),
                            ShapeName(view)));
+  OCTILE_RETURN_IF_ERROR(CheckViewAxes(t, elements, view));
   if (t.quantized && !(std::isfinite(t.scale) && t.scale > 0))
     return Bad(fmt::format("scale {} is not a positive number", t.scale));
   if (t.quantized && (t.zero_point < -128 || t.zero_point > 255))
@@ -96,6 +130,12 @@ Status CheckTensor(const Program& p, const TensorDescriptor& t) {
   const uint64_t end = t.end(p.arch.n);
   if (end > p.regions[static_cast<size_t>(t.region)].size)
     return Bad(fmt::format("ends at byte {} of region {}, which has {} bytes", end, t.region,
+                           p.regions[static_cast<size_t>(t.region)].size));
+  // Elements on top of each other are no tensor, and would let a small file ask for much memory.
+  const uint64_t bytes = MulAdd(static_cast<uint64_t>(ElementCount(view)),
+                                static_cast<uint64_t>(DTypeSize(t.dtype)), 0);
+  if (bytes > p.regions[static_cast<size_t>(t.region)].size)
+    return Bad(fmt::format("holds {} bytes in region {}, which has {}", bytes, t.region,
                            p.regions[static_cast<size_t>(t.region)].size));
   return {};
 }
@@ -184,6 +224,13 @@ void ToProto(const Program& p, proto::Program* m) {
     o->set_block_pitch(t.block_pitch);
     o->set_row_pitch(t.row_pitch);
     o->set_graph_tensor(t.graph_tensor);
+    for (const ViewAxis& axis : t.view) {
+      auto* a = o->add_view();
+      a->set_extent(axis.extent);
+      a->set_coordinate(static_cast<int>(axis.coordinate));
+      a->set_first(axis.first);
+      a->set_step(axis.step);
+    }
   }
   for (const PlanItem& i : p.plan) {
     auto* o = m->add_plan();
@@ -223,7 +270,6 @@ void ToProto(const Program& p, proto::Program* m) {
     o->set_x_step(v.x_step);
   }
   m->set_estimated_cycles(p.estimated_cycles);
-  m->set_graph(p.graph.data(), p.graph.size());
 }
 
 std::vector<uint8_t> BytesOf(const std::string& text) { return {text.begin(), text.end()}; }
@@ -248,6 +294,14 @@ Expected<TensorDescriptor> TensorFrom(const proto::Tensor& o) {
   t.block_pitch = o.block_pitch();
   t.row_pitch = o.row_pitch();
   t.graph_tensor = o.graph_tensor();
+  for (const proto::ViewAxis& a : o.view()) {
+    ViewAxis& axis = t.view.emplace_back();
+    axis.extent = a.extent();
+    OCTILE_ASSIGN_OR_RETURN(axis.coordinate,
+                            EnumOf(a.coordinate(), ViewCoordinate::kColumn, "view coordinate"));
+    axis.first = a.first();
+    axis.step = a.step();
+  }
   return t;
 }
 
@@ -446,26 +500,44 @@ Status ValidateProgram(const Program& p) {
   return {};
 }
 
-Expected<std::vector<uint8_t>> SerializeProgram(const Program& program) {
+// The container up to the bytes of the graph, which end it and are by far its greatest part: they
+// need not be copied to be saved. The length counts them.
+static Expected<std::vector<uint8_t>> SerializeFront(const Program& program) {
   OCTILE_RETURN_IF_ERROR(ValidateProgram(program));
+  constexpr uint32_t kGraphTag = proto::Program::kGraphFieldNumber << 3 | 2;  // length-delimited
   proto::Program message;
   ToProto(program, &message);
-  const size_t size = message.ByteSizeLong();
+  using Coded = google::protobuf::io::CodedOutputStream;
+  const size_t graph = program.graph.size();
+  size_t front = message.ByteSizeLong();
+  if (graph > 0) front += Coded::VarintSize32(kGraphTag) + Coded::VarintSize64(graph);
+  const size_t size = front + graph;
   if (size > INT32_MAX)
     return Bad(fmt::format("program: {} bytes are above the limit of 2 GiB", size));
-  std::vector<uint8_t> bytes(kHeaderBytes + size);
+  std::vector<uint8_t> bytes(kHeaderBytes + front);
   {
     google::protobuf::io::ArrayOutputStream array(bytes.data() + kHeaderBytes,
-                                                  static_cast<int>(size));
-    google::protobuf::io::CodedOutputStream stream(&array);
+                                                  static_cast<int>(front));
+    Coded stream(&array);
     stream.SetSerializationDeterministic(true);
     if (!message.SerializeToCodedStream(&stream))
       return Fail(ErrorCode::kInternal, "program: cannot be serialized");
+    if (graph > 0) {
+      stream.WriteTag(kGraphTag);
+      stream.WriteVarint64(graph);
+    }
   }
+  const std::span<const uint8_t> body = std::span<const uint8_t>(bytes).subspan(kHeaderBytes);
   std::memcpy(bytes.data(), kMagic.data(), kMagic.size());
   PutLittle(bytes.data() + 8, kProgramSchemaVersion, 4);
-  PutLittle(bytes.data() + 12, Crc(std::span<const uint8_t>(bytes).subspan(kHeaderBytes)), 4);
+  PutLittle(bytes.data() + 12, Crc(program.graph, Crc(body)), 4);
   PutLittle(bytes.data() + 16, size, 8);
+  return bytes;
+}
+
+Expected<std::vector<uint8_t>> SerializeProgram(const Program& program) {
+  OCTILE_ASSIGN_OR_RETURN(std::vector<uint8_t> bytes, SerializeFront(program));
+  bytes.insert(bytes.end(), program.graph.begin(), program.graph.end());
   return bytes;
 }
 
@@ -476,10 +548,12 @@ Expected<Program> ParseProgram(std::span<const uint8_t> bytes, std::string_view 
 }
 
 Status SaveProgram(const Program& program, const std::filesystem::path& file) {
-  OCTILE_ASSIGN_OR_RETURN(const auto bytes, SerializeProgram(program));
+  OCTILE_ASSIGN_OR_RETURN(const auto bytes, SerializeFront(program));
   std::ofstream out(file, std::ios::binary | std::ios::trunc);
   out.write(reinterpret_cast<const char*>(bytes.data()),
             static_cast<std::streamsize>(bytes.size()));
+  out.write(reinterpret_cast<const char*>(program.graph.data()),
+            static_cast<std::streamsize>(program.graph.size()));
   out.close();
   if (!out) return Bad(fmt::format("cannot write program '{}'", file.string()));
   return {};

@@ -125,6 +125,61 @@ std::vector<json> LayerBytes(const Program& program) {
   return result;
 }
 
+// Tensors that host steps read, and outputs. Others with a place in the output region are read only
+// to compare them.
+std::set<std::string> HostReads(const Program& program, const ir::Graph& graph) {
+  std::set<std::string> names;
+  for (const PlanItem& item : program.plan) {
+    if (item.kind != PlanKind::kDevice) names.insert(item.inputs.begin(), item.inputs.end());
+  }
+  for (const ir::Output& output : graph.outputs) names.insert(graph.tensor(output.tensor).name);
+  return names;
+}
+
+std::string OnTheWay(const std::vector<std::string>& operators) {
+  return fmt::format(", {} on the way", fmt::join(operators, " and "));
+}
+
+// The same for what the device reads.
+std::string MovedBeforeTheDevice(const ir::Graph& graph, const TensorDescriptor& d) {
+  const std::vector<std::vector<int32_t>> consumers = ir::Consumers(graph);
+  std::vector<std::string> operators;
+  for (auto id = static_cast<size_t>(d.graph_tensor);
+       id < graph.tensors.size() && consumers[id].size() == 1;) {
+    const ir::Step& step = graph.steps[static_cast<size_t>(consumers[id][0])];
+    if (!std::holds_alternative<ir::Reshape>(step.op) &&
+        !std::holds_alternative<ir::Transpose>(step.op))
+      break;
+    operators.push_back(ir::OpName(step.op));
+    id = static_cast<size_t>(step.output);
+  }
+  return OnTheWay(operators);
+}
+
+// The operators that a view stands for, from the tensor that the device makes: ", with Reshape,
+// Transpose on the way"; empty for a tensor that is none.
+std::string MovedOnTheWay(const Program& program, const ir::Graph& graph,
+                          const TensorDescriptor& d) {
+  if (d.view.empty()) return "";
+  if (d.role == TensorRole::kInput) return MovedBeforeTheDevice(graph, d);
+  std::set<std::string> device;
+  for (const PlanItem& item : program.plan) {
+    if (item.kind == PlanKind::kDevice) device.insert(item.outputs.begin(), item.outputs.end());
+  }
+  const std::vector<int32_t> producers = ir::Producers(graph);
+  std::vector<std::string> operators;
+  for (ir::TensorId id = d.graph_tensor; id >= 0 &&
+                                         static_cast<size_t>(id) < graph.tensors.size() &&
+                                         !device.contains(graph.tensor(id).name);) {
+    const int32_t step = producers[static_cast<size_t>(id)];
+    if (step < 0) break;
+    operators.push_back(ir::OpName(graph.steps[static_cast<size_t>(step)].op));
+    id = graph.steps[static_cast<size_t>(step)].inputs[0];
+  }
+  std::reverse(operators.begin(), operators.end());
+  return OnTheWay(operators);
+}
+
 std::string HostModel() {
   utsname name{};
   return uname(&name) == 0 ? fmt::format("{} {} {}", name.sysname, name.release, name.machine)
@@ -191,16 +246,26 @@ json Report(const Program& program, const ir::Graph& graph, const Config& config
     report[item.kind == PlanKind::kHost ? "host_operators" : "edge_operators"].push_back(
         {{"name", item.name}, {"reason", item.reason}});
   }
+  const std::set<std::string> host_reads = HostReads(program, graph);
   for (const TensorDescriptor& d : program.tensors) {
+    const bool output = d.role != TensorRole::kInput;
     if (d.layout == Layout::kBlocked && d.role != TensorRole::kIntermediate &&
-        (d.rows * d.columns > 1 || d.images > 1)) {
+        (d.rows * d.columns > 1 || d.images > 1) && (!output || host_reads.contains(d.name))) {
+      const std::string moved = MovedOnTheWay(program, graph, d);
       report["edge_operators"].push_back(
-          {{"name",
-            fmt::format("{} '{}'", d.role == TensorRole::kInput ? "Pack" : "Unpack", d.name)},
+          {{"name", fmt::format("{} '{}'", output ? "Unpack" : "Pack", d.name)},
            {"reason",
-            fmt::format("host copies between row-major and channel-blocked layout ({} bytes)",
-                        ElementCount(d.shape) * DTypeSize(d.dtype))}});
+            fmt::format("host copies between row-major and channel-blocked layout ({} bytes){}",
+                        ElementCount(d.shape) * DTypeSize(d.dtype), moved)}});
     }
+  }
+  for (const TensorDescriptor& d : program.tensors) {
+    if (d.layout != Layout::kPlain || d.view.empty()) continue;
+    report["edge_operators"].push_back(
+        {{"name", fmt::format("Reorder '{}'", d.name)},
+         {"reason", fmt::format("host copies in the order of the device ({} bytes){}",
+                                ElementCount(d.shape) * DTypeSize(d.dtype),
+                                MovedOnTheWay(program, graph, d))}});
   }
   // Conversions at the edge of the model are neither on the device nor kept from it.
   size_t host_steps = 0;

@@ -98,9 +98,13 @@ std::string ValueText(const Tensor& tensor, int64_t flat) {
   }
 }
 
+void TransferView(const TensorDescriptor& d, int n, std::span<uint8_t> memory, Tensor& tensor,
+                  bool to_device);
+
 // Copies between a host tensor and its place in a region.
 void Transfer(const TensorDescriptor& d, int n, std::span<uint8_t> memory, Tensor& tensor,
               bool to_device) {
+  if (!d.view.empty()) return TransferView(d, n, memory, tensor, to_device);
   const auto element = static_cast<size_t>(DTypeSize(d.dtype));
   // Columns are equally far apart.
   const size_t step = d.columns > 1 ? d.address(n, 0, 0, 0, 1) - d.address(n, 0, 0, 0, 0) : 0;
@@ -115,6 +119,52 @@ void Transfer(const TensorDescriptor& d, int n, std::span<uint8_t> memory, Tenso
       }
     }
   }
+}
+
+// The same for a view: its elements in row-major order, wherever they lie.
+void TransferView(const TensorDescriptor& d, int n, std::span<uint8_t> memory, Tensor& tensor,
+                  bool to_device) {
+  const auto element = static_cast<size_t>(DTypeSize(d.dtype));
+  // Bytes from an index of a coordinate to the next; channels are not equally far apart.
+  const std::array<uint64_t, 4> pitch = {d.address(n, 1, 0, 0, 0) - d.offset, 0,
+                                         d.address(n, 0, 0, 1, 0) - d.offset,
+                                         d.address(n, 0, 0, 0, 1) - d.offset};
+  std::vector<uint64_t> channels(static_cast<size_t>(d.channels));
+  for (int64_t c = 0; c < d.channels; ++c)
+    channels[static_cast<size_t>(c)] = d.address(n, 0, c, 0, 0) - d.offset;
+  uint8_t* host = tensor.bytes.data();
+  const auto copy = [&](uint64_t address) {
+    uint8_t* device = memory.data() + address;
+    std::copy_n(to_device ? host : device, element, to_device ? device : host);
+    host += element;
+  };
+  // base: address without the channel.
+  const auto walk = [&](const auto& self, size_t depth, uint64_t base, uint64_t channel) -> void {
+    const ViewAxis& axis = d.view[depth];
+    const auto first = static_cast<uint64_t>(axis.first), step = static_cast<uint64_t>(axis.step);
+    const auto extent = static_cast<uint64_t>(axis.extent);
+    const bool innermost = depth + 1 == d.view.size();
+    if (axis.coordinate == ViewCoordinate::kChannel) {
+      for (uint64_t j = 0, c = channel + first; j < extent; ++j, c += step) {
+        if (innermost) {
+          copy(base + channels[c]);
+        } else {
+          self(self, depth + 1, base, c);
+        }
+      }
+      return;
+    }
+    const uint64_t bytes = pitch[static_cast<size_t>(axis.coordinate)];
+    uint64_t at = base + first * bytes;
+    for (uint64_t j = 0; j < extent; ++j, at += step * bytes) {
+      if (innermost) {
+        copy(at + channels[channel]);
+      } else {
+        self(self, depth + 1, at, channel);
+      }
+    }
+  };
+  walk(walk, 0, d.offset, 0);
 }
 
 // The first element in which an observed or read tensor differs.
@@ -349,9 +399,7 @@ class DeviceRun {
       if (it == descriptors_.end()) continue;
       OCTILE_RETURN_IF_ERROR(ReadTensor(*it->second, values));
       // What reached memory must be right too, not only what left the units.
-      const auto id = tensor_ids_.find(name);
-      const int32_t step = id == tensor_ids_.end() ? -1 : StepOf(id->second);
-      if (step >= 0) Compare(expected.steps[static_cast<size_t>(step)], values[name], step, first);
+      CompareTensor(name, values, expected, first);
     }
     // Views of device tensors under other names must be read again.
     for (const TensorDescriptor& d : program_.tensors) {
@@ -364,10 +412,19 @@ class DeviceRun {
                      std::find(item.outputs.begin(), item.outputs.end(), other.name) !=
                          item.outputs.end();
             });
-        if (shared != program_.tensors.end()) OCTILE_RETURN_IF_ERROR(ReadTensor(d, values));
+        if (shared == program_.tensors.end()) continue;
+        OCTILE_RETURN_IF_ERROR(ReadTensor(d, values));
+        CompareTensor(d.name, values, expected, first);
       }
     }
     return {};
+  }
+
+  void CompareTensor(const std::string& name, std::map<std::string, Tensor>& values,
+                     const reference::Evaluation& expected, Difference& first) {
+    const auto id = tensor_ids_.find(name);
+    const int32_t step = id == tensor_ids_.end() ? -1 : StepOf(id->second);
+    if (step >= 0) Compare(expected.steps[static_cast<size_t>(step)], values[name], step, first);
   }
 
   // One job of the plan, to its end; `collect` adds its cycles to those of the inference.

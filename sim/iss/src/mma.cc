@@ -22,17 +22,27 @@ void InputAddresses(const isa::Mma& op, int ky, int kx, int block,
                     std::vector<uint32_t>* addresses) {
   addresses->resize(static_cast<size_t>(op.mh * op.mw));
   uint32_t* to = addresses->data();
+  // Column ix = at + ox * stride lies inside the image for ox in [first, last).
+  const int at = op.ix0 + kx * op.dil_x;
+  const int stride = op.stride_x;
+  const int mw = op.mw;
+  const int first = at < 0 ? std::min(mw, (-at + stride - 1) / stride) : 0;
+  const int last = at < op.in_w ? std::clamp((op.in_w - 1 - at) / stride + 1, first, mw) : first;
   RowPointer row(op.in_row0, op.in_wrap);
   for (int oy = 0; oy < op.mh; ++oy) {
     RowPointer tap = row;
     for (int k = 0; k < ky; ++k) tap.Step(op.in_ky_step);
     const int iy = op.iy0 + oy * op.stride_y + ky * op.dil_y;
     const int64_t base = int64_t{op.in_addr} + tap.value() + int64_t{block} * op.in_blk_stride;
-    for (int ox = 0; ox < op.mw; ++ox) {
-      const int ix = op.ix0 + ox * op.stride_x + kx * op.dil_x;
-      const bool inside = iy >= 0 && iy < op.in_h && ix >= 0 && ix < op.in_w;
-      *to++ = inside ? Wrap16(base + ix) : kPadding;
-    }
+    const bool inside = iy >= 0 && iy < op.in_h;
+    const int from = inside ? first : mw;
+    const int end = inside ? last : mw;
+    const auto column0 = static_cast<uint32_t>(base + at);
+    std::fill(to, to + from, kPadding);
+    for (int ox = from; ox < end; ++ox)
+      to[ox] = (column0 + static_cast<uint32_t>(ox * stride)) & 0xffff;
+    std::fill(to + end, to + mw, kPadding);
+    to += mw;
     row.Step(op.in_oy_step);
   }
 }
@@ -123,6 +133,13 @@ MaybeTrap CheckEmit(const Machine& m, const isa::Mma& op, const std::vector<uint
 
 MaybeTrap CheckInputs(const Machine& m, const isa::Mma& op, const std::vector<uint32_t>& inputs) {
   const Claim in = m.ClaimOf(op.in_bank, op.in_banks);
+  // All at once; one by one only to find the first that is wrong.
+  const uint32_t end = std::min(in.end, m.config.banks * m.config.bank_depth);
+  uint32_t wrong = 0;
+  for (const uint32_t address : inputs)
+    wrong |= static_cast<uint32_t>(address != kPadding) &
+             (static_cast<uint32_t>(address < in.first) | static_cast<uint32_t>(address >= end));
+  if (wrong == 0) return std::nullopt;
   for (uint32_t address : inputs)
     if (address != kPadding) OCTILE_ISS_RETURN_IF_TRAP(m.Check(in, address));
   return std::nullopt;

@@ -44,16 +44,6 @@ void TraceRecorder::Complete(uint32_t instruction, uint64_t cycle) {
   ++trace_.retired;
 }
 
-void TraceRecorder::Account(uint64_t cycles, const std::array<uint8_t, kQueues>& classes) {
-  cycles_ += cycles;
-  for (int q = 0; q < kQueues; ++q) trace_.classes[q][classes[q]] += cycles;
-}
-
-void TraceRecorder::MoveClass(int queue, uint8_t from, uint8_t to, uint64_t cycles) {
-  trace_.classes[queue][from] -= cycles;
-  trace_.classes[queue][to] += cycles;
-}
-
 void TraceRecorder::Finish(uint64_t cycles) {
   CloseLayer();
   trace_.layers = by_layer_;

@@ -1,6 +1,7 @@
 #include "octile/systemc/core_model.h"
 
 #include <algorithm>
+#include <bit>
 #include <utility>
 #include <vector>
 
@@ -66,6 +67,7 @@ class CoreModel::Impl {
   Impl(const sim::CoreConfig& config, bool timing_only)
       : config_(config), timing_only_(timing_only), func_(config) {
     load_cycles_ = config.n / config.weight_rows;
+    ring_mask_ = std::has_single_bit(config.ring_tiles) ? config.ring_tiles - 1 : 0;
     ring_visible_.assign(config.ring_tiles, 0);
     ring_zero_.assign(config.ring_tiles, {0, false});
   }
@@ -126,12 +128,19 @@ class CoreModel::Impl {
   enum class Shadow { kEmpty, kLoaded };  // kLoaded: full from shadow_full_at_ on
 
   void Evaluate(uint64_t t);
+  void Settle(uint64_t t);
 
   // Parts of Evaluate, in its order; each looks at registered state first and then changes what the
   // parts behind it no longer read.
-  bool PickRead(uint64_t t);
+  void PickRead(uint64_t t);
+  bool WantsRead() const;
+  bool MayPick(uint64_t t) const;
   bool FetchEligible() const;
   bool RingHasRoom() const;
+  // Where a tile of the given number lies in the ring.
+  size_t RingPlace(uint64_t tile) const {
+    return ring_mask_ != 0 ? tile & ring_mask_ : tile % config_.ring_tiles;
+  }
   void StartRead(uint64_t t, int client);
   void Issue(uint64_t t);
   bool UnitReady(int q, uint64_t t) const;
@@ -217,6 +226,7 @@ class CoreModel::Impl {
   std::array<bool, kQueues> fence_blocked_{};
   std::array<bool, kQueues> sem_blocked_{};
   std::array<int, isa::kSemaphores> semaphores_{};
+  uint32_t semaphores_zero_ = ~0u;  // bit s: semaphore s is 0
   std::array<Fifo<std::pair<Inst*, Claim>>, kStreams> claims_;
 
   // Read channel. client_: the active instruction of PRM, WGT, ACT.
@@ -235,6 +245,7 @@ class CoreModel::Impl {
   // Ring. Tiles and beats are numbered from reset on.
   uint64_t ring_beats_in_ = 0;   // reserved so far
   uint64_t ring_tiles_out_ = 0;  // freed so far
+  uint64_t ring_mask_ = 0;       // tiles - 1 if that is a mask, else 0
   std::vector<uint64_t> ring_visible_;
   std::vector<std::pair<int, bool>> ring_zero_;
 
@@ -279,7 +290,10 @@ class CoreModel::Impl {
   uint64_t watchdog_at_ = 0;  // not due before this cycle
   int quiet_cycles_ = 0;
   bool quiescent_ = false;
+  // In the evaluated cycle: something that another unit or queue may see in the next one; and a
+  // read or a tile that began and that only the counters see.
   bool activity_ = false;
+  bool moved_ = false;
   Raised raised_;        // first cause of the evaluated cycle
   bool freeze_ = false;  // a cause that stops the core was raised in it
   std::vector<Scheduled> scheduled_;
@@ -304,6 +318,7 @@ void CoreModel::Impl::ClearControl() {
   for (auto& c : claims_) c.clear();
   fifo_.clear();
   semaphores_.fill(0);
+  semaphores_zero_ = ~0u;
   client_.fill(nullptr);
   exe_ = sto_ = nullptr;
   reads_.clear();
@@ -367,8 +382,10 @@ void CoreModel::Impl::AccountTo(uint64_t cycle) {
   // of them.
   if (exe_in_slot_) {
     const auto issued_before = [&](uint64_t c) {
-      const uint64_t past = c > slot_start_ ? (c - slot_start_ + slot_step_ - 1) / slot_step_ : 0;
-      return std::min<uint64_t>(past, slot_vectors_);
+      const uint64_t past = c > slot_start_ ? c - slot_start_ : 0;
+      // Only raw results leave in more than one cycle each; a division is worth avoiding here.
+      const uint64_t issued = slot_step_ == 1 ? past : (past + slot_step_ - 1) / slot_step_;
+      return std::min<uint64_t>(issued, slot_vectors_);
     };
     const uint64_t active = issued_before(cycle) - issued_before(from);
     recorder_.MoveClass(kExe, static_cast<uint8_t>(Class::kActive),
@@ -394,9 +411,9 @@ bool CoreModel::Impl::RingHasRoom() const {
   return (capacity - used) * config_.n >= client_[kWgt]->bursts.bytes();
 }
 
-bool CoreModel::Impl::PickRead(uint64_t t) {
+void CoreModel::Impl::PickRead(uint64_t t) {
   picked_ = -2;
-  if (t < address_accept_ || outstanding_ >= config_.read_bursts) return false;
+  if (t < address_accept_ || outstanding_ >= config_.read_bursts) return;
   if (FetchEligible())
     StartRead(t, kFetchClient);
   else if (client_[kPrm] != nullptr)
@@ -405,15 +422,25 @@ bool CoreModel::Impl::PickRead(uint64_t t) {
     StartRead(t, kWgt);
   else if (client_[kAct] != nullptr)
     StartRead(t, kAct);
-  else
-    return false;
-  return true;
+}
+
+// Whether a client has a read to pick. While nothing else happens, that does not change.
+bool CoreModel::Impl::WantsRead() const {
+  return FetchEligible() || client_[kPrm] != nullptr ||
+         (client_[kWgt] != nullptr && RingHasRoom()) || client_[kAct] != nullptr;
+}
+
+// Whether a read may be picked in t, the cycle after the evaluated one.
+bool CoreModel::Impl::MayPick(uint64_t t) const {
+  return t >= address_accept_ && reads_.size() < config_.read_bursts && WantsRead();
 }
 
 void CoreModel::Impl::StartRead(uint64_t t, int client) {
   picked_ = client;
+  moved_ = true;
   const uint32_t n = config_.n;
   const bool fetch = client == kFetchClient;
+  if (fetch) activity_ = true;
   Inst* inst = fetch ? nullptr : client_[client];
   uint32_t offset;
   uint32_t bytes;
@@ -471,8 +498,8 @@ void CoreModel::Impl::StartRead(uint64_t t, int client) {
     // Beat k is the last of a tile.
     for (uint32_t k = n - 1 - static_cast<uint32_t>(ring_beats_in_ % n); k < beats; k += n) {
       const uint64_t tile = (ring_beats_in_ + k) / n;
-      ring_visible_[tile % config_.ring_tiles] = timing.first + k * interval + 2;
-      ring_zero_[tile % config_.ring_tiles] = {w.zw, w.w_signed};
+      ring_visible_[RingPlace(tile)] = timing.first + k * interval + 2;
+      ring_zero_[RingPlace(tile)] = {w.zw, w.w_signed};
     }
     ring_beats_in_ += beats;
   }
@@ -484,6 +511,7 @@ void CoreModel::Impl::StartRead(uint64_t t, int client) {
   if (inst->bursts.done()) {
     inst->completion = timing.last + 1;
     client_[client] = nullptr;
+    activity_ = true;
   }
 }
 
@@ -531,6 +559,7 @@ bool CoreModel::Impl::FindConflict(const Inst& inst, uint32_t* second) const {
 }
 
 void CoreModel::Impl::Issue(uint64_t t) {
+#pragma GCC unroll 6
   for (int q = 0; q < kQueues; ++q) {
     issued_[q] = nullptr;
     fence_blocked_[q] = sem_blocked_[q] = false;
@@ -540,8 +569,7 @@ void CoreModel::Impl::Issue(uint64_t t) {
     const bool sync = head->opcode == isa::Opcode::kSync;
     const bool ready = sync || UnitReady(q, t);
     fence_blocked_[q] = ((h.fence || sync) && flight_before_[q] > 0) || (q == kVec && !ready);
-    for (int32_t w : {h.wait0, h.wait1})
-      if (isa::HasSemaphore(w) && semaphores_[isa::SemaphoreNumber(w)] == 0) sem_blocked_[q] = true;
+    sem_blocked_[q] = (head->waits & semaphores_zero_) != 0;
     if (!ready || fence_blocked_[q] || sem_blocked_[q]) continue;
 
     if (head->operand_fault) {
@@ -553,8 +581,10 @@ void CoreModel::Impl::Issue(uint64_t t) {
       Raise(Fault::kConflict, q, head->index, 0, second);
       continue;
     }
-    for (int32_t w : {h.wait0, h.wait1})
-      if (isa::HasSemaphore(w)) --semaphores_[isa::SemaphoreNumber(w)];
+    for (uint32_t waits = head->waits; waits != 0; waits &= waits - 1) {
+      const int number = std::countr_zero(waits);
+      if (--semaphores_[number] == 0) semaphores_zero_ |= 1u << number;
+    }
     queue_[q].pop_front();
     flight_[q].push_back(head);
     for (int c = 0; c < head->num_claims; ++c)
@@ -599,7 +629,7 @@ void CoreModel::Impl::StartTile(uint64_t t) {
   const uint64_t tile = shadow_tile_;
   if (i->suspect_input) CheckInput(config_, exe_tile_, i);
   if (!timing_only_ && !i->violation) {
-    const auto [zw, w_signed] = ring_zero_[tile % config_.ring_tiles];
+    const auto [zw, w_signed] = ring_zero_[RingPlace(tile)];
     func_.TakeTile(i, tile, zw, w_signed);
   }
   const bool last = exe_tile_ + 1 == i->tiles;
@@ -618,7 +648,7 @@ void CoreModel::Impl::StartTile(uint64_t t) {
   last_tile_start_ = t;
   tile_started_ = true;
   recorder_.TileStart();
-  activity_ = true;
+  moved_ = true;
 }
 
 void CoreModel::Impl::ExecuteExe(uint64_t t) {
@@ -627,8 +657,7 @@ void CoreModel::Impl::ExecuteExe(uint64_t t) {
       t >= shadow_full_at_)
     StartTile(t);
   if (t >= loader_free_ && shadow_ == Shadow::kEmpty &&
-      (next_tile_ + 1) * config_.n <= ring_beats_in_ &&
-      ring_visible_[next_tile_ % config_.ring_tiles] <= t) {
+      (next_tile_ + 1) * config_.n <= ring_beats_in_ && ring_visible_[RingPlace(next_tile_)] <= t) {
     shadow_ = Shadow::kLoaded;
     shadow_tile_ = next_tile_;
     loader_free_ = shadow_full_at_ = t + load_cycles_;
@@ -731,12 +760,15 @@ void CoreModel::Impl::Dispatch(uint64_t t) {
   Inst* i = NewInst();
   Prepare(head.instruction, config_, i);
   i->index = head.index;
+  for (const int32_t w : {i->header.wait0, i->header.wait1})
+    if (isa::HasSemaphore(w)) i->waits |= 1u << isa::SemaphoreNumber(w);
   queue_[q].push_back(i);
   fifo_.pop_front();
   activity_ = true;
 }
 
 void CoreModel::Impl::Complete(uint64_t t) {
+#pragma GCC unroll 6
   for (int q = 0; q < kQueues; ++q) {
     while (!flight_[q].empty() && flight_[q].front()->completion == t) {
       Inst* i = flight_[q].front();
@@ -750,7 +782,7 @@ void CoreModel::Impl::Complete(uint64_t t) {
         if (semaphores_[number] == isa::kSemaphoreMax)
           Raise(Fault::kSemaphore, q, i->index, static_cast<uint64_t>(number));
         else
-          ++semaphores_[number];
+          ++semaphores_[number], semaphores_zero_ &= ~(1u << number);
       }
       Recycle(i);
       last_completion_ = t;
@@ -770,15 +802,15 @@ std::pair<int, uint32_t> CoreModel::Impl::Stuck() const {
   return {kFetchClient, fifo_.empty() ? fetch_next_ : fifo_.front().index};
 }
 
-// Asked only when nothing but the loader moved in t (activity_ is false).
+// Asked only when nothing but the loader moved in t (activity_ and moved_ are false).
 bool CoreModel::Impl::Quiescent(uint64_t t) const {
   if (outstanding_ > 0 || outstanding_writes_ > 0 || !slots_.empty()) return false;
   if (client_[kPrm] != nullptr || client_[kAct] != nullptr || sto_ != nullptr) return false;
   if (client_[kWgt] != nullptr && RingHasRoom()) return false;
   if (exe_ != nullptr) {
     const bool boundary = exe_tile_ < exe_->tiles && t >= slot_end_;
-    const bool tile_in_ring = (next_tile_ + 1) * config_.n <= ring_beats_in_ &&
-                              ring_visible_[next_tile_ % config_.ring_tiles] <= t;
+    const bool tile_in_ring =
+        (next_tile_ + 1) * config_.n <= ring_beats_in_ && ring_visible_[RingPlace(next_tile_)] <= t;
     if (!boundary || shadow_ != Shadow::kEmpty || t < loader_free_ || tile_in_ring) return false;
   }
   for (int q = 0; q < kQueues; ++q) {
@@ -818,6 +850,7 @@ bool CoreModel::Impl::WatchdogDue(uint64_t t) {
 
 void CoreModel::Impl::Classify(uint64_t t) {
   exe_in_slot_ = false;
+#pragma GCC unroll 6
   for (int q = 0; q < kQueues; ++q) {
     Class c = Class::kIdle;
     bool busy = false;  // the unit has an instruction
@@ -887,14 +920,14 @@ void CoreModel::Impl::Evaluate(uint64_t t) {
   exe_before_ = exe_;
   sto_before_ = sto_;
   wgt_room_before_ = client_[kWgt] == nullptr || RingHasRoom();
-  activity_ = false;
+  activity_ = moved_ = false;
   freeze_ = false;
   raised_ = Raised();
   // The watchdog names work by the state before this cycle.
   std::pair<int, uint32_t> stuck{};
   if (WatchdogDue(t)) stuck = Stuck();
 
-  if (PickRead(t)) activity_ = true;
+  PickRead(t);
   Issue(t);
   ExecuteExe(t);
   Store(t);
@@ -906,7 +939,7 @@ void CoreModel::Impl::Evaluate(uint64_t t) {
 
   for (const Scheduled& s : scheduled_)
     if (s.cycle == t) Note(s.raised);
-  quiescent_ = !activity_ && !finish && Quiescent(t);
+  quiescent_ = !activity_ && !moved_ && !finish && Quiescent(t);
   quiet_cycles_ = quiescent_ ? quiet_cycles_ + 1 : 0;
   if (quiet_cycles_ == kDeadlockCycles) {
     const auto [queue, instruction] = Stuck();
@@ -928,16 +961,40 @@ void CoreModel::Impl::Evaluate(uint64_t t) {
     next_ = t + 1;
     return;
   }
-  next_ = activity_ || loader_started_ || quiescent_ || every_cycle_ ? t + 1 : NextWake(t);
+  if (activity_ || quiescent_ || every_cycle_ || (moved_ ? MayPick(t + 1) : loader_started_)) {
+    next_ = t + 1;
+    return;
+  }
+  next_ = NextWake(t);
+  if (moved_ && next_ > t + 1) Settle(t + 1);
+}
+
+// The cycle after one in which a read or a tile began and nothing else happened: nothing happens in
+// it either, but the classes of the queues change. Not quiescent: a read is outstanding, or a slot
+// lasts.
+void CoreModel::Impl::Settle(uint64_t t) {
+  AccountTo(t);
+  while (!reads_.empty() && reads_.front().last < t) {
+    last_read_beat_ = reads_.front().last;
+    reads_.pop_front();
+  }
+  outstanding_ = reads_.size();
+  client_before_ = client_;
+  exe_before_ = exe_;
+  sto_before_ = sto_;
+  wgt_room_before_ = client_[kWgt] == nullptr || RingHasRoom();
+  issued_.fill(nullptr);
+  picked_ = -2;
+  tile_started_ = loader_started_ = false;
+  Classify(t);
 }
 
 uint64_t CoreModel::Impl::NextWake(uint64_t t) const {
   uint64_t wake = kNever;
-  const auto at = [&](uint64_t cycle) {
-    if (cycle > t && cycle < wake) wake = cycle;
-  };
+  // Without branches: which of the events comes next is as good as random.
+  const auto at = [&](uint64_t cycle) { wake = std::min(wake, cycle > t ? cycle : kNever); };
   if (!fifo_.empty()) at(fifo_.front().visible);
-  at(address_accept_);
+  if (WantsRead()) at(address_accept_);
   // The end of a burst changes something where no further one may be outstanding, and when it is
   // the last.
   if (!reads_.empty())
@@ -946,7 +1003,7 @@ uint64_t CoreModel::Impl::NextWake(uint64_t t) const {
     if (!f.empty()) at(f.front()->completion);
   // The loader starts into empty shadow weights; a tile starts where its slot may begin.
   if (shadow_ == Shadow::kEmpty) {
-    at(ring_visible_[next_tile_ % config_.ring_tiles]);
+    at(ring_visible_[RingPlace(next_tile_)]);
     at(loader_free_);
   } else if (t + 1 >= slot_end_) {
     at(loader_free_);

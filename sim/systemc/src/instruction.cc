@@ -594,11 +594,6 @@ void BurstCursor::StartRow() {
   bytes_left_ = row_bytes_;
 }
 
-uint32_t BurstCursor::bytes() const {
-  const uint32_t room = isa::kBurstBytes - offset_ % isa::kBurstBytes;
-  return static_cast<uint32_t>(std::min<uint64_t>(room, bytes_left_));
-}
-
 void BurstCursor::Next() {
   const uint32_t taken = bytes();
   offset_ += taken;

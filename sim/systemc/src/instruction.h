@@ -42,7 +42,10 @@ class BurstCursor {
 
   bool done() const { return planes_left_ == 0; }
   uint32_t offset() const { return offset_; }
-  uint32_t bytes() const;
+  uint32_t bytes() const {
+    const uint32_t room = isa::kBurstBytes - offset_ % isa::kBurstBytes;
+    return static_cast<uint32_t>(std::min<uint64_t>(room, bytes_left_));
+  }
   void Next();
 
  private:
@@ -67,6 +70,7 @@ struct Inst {
   isa::Header header;
   isa::Operation op;
 
+  uint32_t waits = 0;  // bit s: it waits for semaphore s
   bool operand_fault = false;
   int num_claims = 0;
   Claim claims[3];

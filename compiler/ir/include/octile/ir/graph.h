@@ -142,6 +142,16 @@ struct MaxPool {
   bool operator==(const MaxPool&) const = default;
 };
 
+// The windows of one divisor of an AveragePool in integers: acc = sum of (q - zx) + bias, then N3
+// with `multiplier` and `zero_point`.
+struct IntegerAverage {
+  int64_t divisor = 1;
+  int32_t bias = 0;
+  float multiplier = 1.0f;
+  int32_t zero_point = 0;
+  bool operator==(const IntegerAverage&) const = default;
+};
+
 // AveragePool: windowed (N8): fp32 sum in (h, w) order of fl(sx*(q - zx)) over the elements inside
 // the image, fl(/count), y = sat(RN(fl(fl(./sy) + zy))). Output shape as MaxPool. A kernel covering
 // the whole image unpadded is GlobalAveragePool.
@@ -153,6 +163,9 @@ struct AveragePool {
   // count = kernel size (overhang included), else the elements inside the image.
   bool count_include_pad = false;
   CodeRange clamp;
+  // The same for every input, one entry per divisor in ascending order; empty where that is not
+  // proved. Importers leave it empty; the reference does not look at it.
+  std::vector<IntegerAverage> integer;
   bool operator==(const AveragePool&) const = default;
 };
 
@@ -313,6 +326,10 @@ enum class Broadcast : uint8_t {
 Broadcast BroadcastKind(const Shape& a, const Shape& b);
 // NumPy broadcast of two shapes; fails if they do not fit.
 Expected<Shape> BroadcastShape(const Shape& a, const Shape& b);
+
+// Elements of the window at output row (dimension 0) or column (1) `at` that lie inside an image of
+// `size` rows or columns, counted along that dimension.
+int64_t ElementsInside(const AveragePool& pool, size_t dimension, int64_t at, int64_t size);
 
 // Multiplications of the step (1 MAC each): Conv and Gemm only.
 int64_t MacCount(const Graph& graph, const Step& step);

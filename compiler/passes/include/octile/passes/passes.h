@@ -31,6 +31,11 @@ Expected<bool> DropIdentities(ir::Graph& graph);
 //   y = Add(x, scalar constant), Mul(x, x) ...   ->   y = Table(x)
 Expected<bool> OneCodeToTable(ir::Graph& graph);
 
+// Windowed averages get their integer form (N8) where it is proved to give the codes of the fp32
+// arithmetic for every input; the others become host steps that say why:
+//   y = AveragePool(x)   ->   y = AveragePool(x), integer [[9,0,3,0x1.c71c72p-4]]
+Expected<bool> IntegerAverages(ir::Graph& graph);
+
 // Composes tables:  y = Table[f](x); z = Table[g](y), y used once   ->   z = Table[g o f](x)
 Expected<bool> MergeTables(ir::Graph& graph);
 
@@ -72,7 +77,8 @@ struct FusedStep {
 
 // Groups the steps of the graph, in execution order. Conv and Gemm take a following Table and then
 // a following Add of two tensors of equal shape (N6) when the value between has one consumer and is
-// no graph output; MaxPool, depthwise Conv, GlobalAveragePool, Add and Mul take a following Table.
+// no graph output; MaxPool, averages on the device, depthwise Conv, Add and Mul take a following
+// Table.
 std::vector<FusedStep> FuseSteps(const ir::Graph& graph);
 
 }  // namespace octile::passes

@@ -9,6 +9,7 @@
 #include <array>
 #include <cstdint>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "octile/numerics/types.h"
@@ -99,6 +100,45 @@ Expected<std::array<float, 256>> AverageTerms(float sx, int zx, CodeRange range)
 // range.hi - range.lo <= 255.
 Expected<std::array<float, 255>> AverageThresholds(float sy, int zy, int64_t count,
                                                    CodeRange range);
+
+// Windows of an average with `elements` elements inside the image, whose sum is divided by
+// `divisor`.
+struct AverageWindows {
+  int64_t elements = 1;
+  int64_t divisor = 1;
+};
+
+// A windowed average of one divisor in integers:
+// y = Requantize(sum of (q - zx) + bias, multiplier, zero_point, range).
+struct IntegerAverage {
+  int64_t divisor = 1;
+  int32_t bias = 0;
+  float multiplier = 1.0f;  // as EncodeMultiplier leaves it
+  int zero_point = 0;       // not the tensor's where ties of N8 and of N3 differ
+  friend bool operator==(const IntegerAverage&, const IntegerAverage&) = default;
+};
+
+struct IntegerAverages {
+  std::vector<IntegerAverage> forms;  // one per divisor, ascending; empty if not proved
+  std::string reason;                 // why not
+  int64_t sums = 0;                   // integer sums, counted per divisor, that windows can have
+  int64_t undecided = 0;  // of these, sums whose code depends on the order of the fp32 additions
+};
+
+// Decides whether the rule's fp32 arithmetic gives the same code for all ways to reach an integer
+// sum, and finds the integer form that gives exactly that code for every sum. The decision is
+// complete: adding a term and all that follows are monotone in the sum so far, so that the least
+// and the greatest fp32 sum of e elements with the integer sum S are those over all last codes of
+// fl(least or greatest of e - 1 elements with S - (q - zx), plus fl(sx * (q - zx))); both are
+// reached, and all between them gives one code if they do.
+//
+// inputs: all codes of the input's type; outputs: those of the output's type; range: the legal
+// output codes. Windows of more than kMostProvedElements elements are refused by reason. Errors:
+// scales that are refused, an element count or divisor below 1.
+inline constexpr int64_t kMostProvedElements = 128;
+Expected<IntegerAverages> ProveIntegerAverages(float sx, int zx, CodeRange inputs,
+                                               std::span<const AverageWindows> windows, float sy,
+                                               int zy, CodeRange outputs, CodeRange range);
 
 // ---- N12: dynamic quantization ----
 

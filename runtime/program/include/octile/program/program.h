@@ -25,7 +25,7 @@
 
 namespace octile {
 
-inline constexpr uint32_t kProgramSchemaVersion = 1;
+inline constexpr uint32_t kProgramSchemaVersion = 2;
 
 // What a memory region is for. By convention region r of the program is hardware region r; the
 // driver allocates it.
@@ -64,6 +64,18 @@ enum class Layout : uint8_t {
   kBlocked = 1,
 };
 
+enum class ViewCoordinate : uint8_t { kImage = 0, kChannel = 1, kRow = 2, kColumn = 3 };
+
+// One loop over a coordinate of the stored tensor: its index j adds first + j*step to it.
+struct ViewAxis {
+  int64_t extent = 1;  // >= 1
+  ViewCoordinate coordinate = ViewCoordinate::kImage;
+  int64_t first = 0;  // >= 0
+  int64_t step = 1;   // >= 1
+  bool operator==(const ViewAxis&) const = default;
+};
+inline constexpr size_t kMostViewAxes = 16;
+
 struct TensorDescriptor {
   std::string name;  // ONNX value name
   DType dtype = DType::kU8;
@@ -79,6 +91,10 @@ struct TensorDescriptor {
   int64_t image_pitch = 0, block_pitch = 0,
           row_pitch = 0;      // bytes; pitches of a dimension of size 1 are ignored
   int32_t graph_tensor = -1;  // TensorId in the graph, -1: none
+  // If not empty, the tensor is a view of the stored one that images ... row_pitch describe: its
+  // elements in row-major order of `shape` are those that these loops visit, outermost first. A
+  // view has at most as many elements as what is stored.
+  std::vector<ViewAxis> view;
 
   // First byte behind the last element (and the padding lanes of its vector), from the region's
   // start; saturates.

@@ -64,9 +64,15 @@ class TraceRecorder {
   // matrix: the instruction belongs to EXE or VEC, and its layer owns the cycles from `cycle` on.
   void Issue(int queue, uint32_t instruction, uint32_t layer, uint64_t cycle);
   void Complete(uint32_t instruction, uint64_t cycle);
-  void Account(uint64_t cycles, const std::array<uint8_t, kQueues>& classes);
+  void Account(uint64_t cycles, const std::array<uint8_t, kQueues>& classes) {
+    cycles_ += cycles;
+    for (int q = 0; q < kQueues; ++q) trace_.classes[q][classes[q]] += cycles;
+  }
   // Corrects the last Account where a queue spent some of its cycles in another class.
-  void MoveClass(int queue, uint8_t from, uint8_t to, uint64_t cycles);
+  void MoveClass(int queue, uint8_t from, uint8_t to, uint64_t cycles) {
+    trace_.classes[queue][from] -= cycles;
+    trace_.classes[queue][to] += cycles;
+  }
   void AddBytes(Port port, uint64_t bytes) { trace_.bytes[static_cast<int>(port)] += bytes; }
   void TileStart() { ++trace_.tile_starts; }
   void Fault(const FaultRecord& fault) { trace_.fault = fault; }
