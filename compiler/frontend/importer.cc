@@ -85,6 +85,8 @@ std::vector<OperatorSupport> SupportedOperators() {
   device("MaxPool, GlobalMaxPool", "");
   device("GlobalAveragePool, ReduceMean", "over the whole image, up to 63 rows and columns");
   device("Add, Mul", "two quantized operands of equal shape, or one value per channel");
+  device("BatchNormalization",
+         "of codes, its parameters constant, its result quantized (N13); otherwise on the host");
   device("any function of one code",
          "LeakyRelu, Sigmoid, HardSigmoid, HardSwish, Tanh, Gelu, SiLU, Elu, Sqrt, scalar "
          "arithmetic ...: one table");

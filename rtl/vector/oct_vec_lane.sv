@@ -3,7 +3,7 @@
 //   COPY                  code in r + 3
 //   WIN MAX               code in r + 5
 //   WIN DEPTHWISE, SUM    sum with bias in r + 5, code in r + 11
-//   ELT ADD, MUL          code in r + 11
+//   ELT ADD, MUL, AFFINE  code in r + 11
 //   WIN by columns        as the tap of r + 2 is the chunk of x: sum with bias in x + 7, and so on
 // and code_o, behind the table, is there one cycle after the code.
 module oct_vec_lane #(
@@ -46,7 +46,7 @@ module oct_vec_lane #(
   // parameter memories: reads
   input  logic              weight_re_i,     // in r + 1
   input  logic [WRowW-1:0]  weight_raddr_i,
-  input  logic [PSetW-1:0]  pset_i,          // in r + 3
+  input  logic [PSetW-1:0]  pset_i,          // in r + 3 (ELT AFFINE: in r + 2)
   // parameter memories: writes
   // verilator lint_off UNUSEDSIGNAL
   input  logic [9:0]        waddr_i,         // entry; table: word of N codes (as many bits as the memory has)
@@ -63,7 +63,8 @@ module oct_vec_lane #(
   localparam int unsigned TableWords = 1024 / N;
   localparam int unsigned TableW = $clog2(TableWords);
 
-  // r + 2: operands. Padding contributes 0 (N1), to MAX the least code of the type; with SUM every weight is 1 (N8).
+  // r + 2: operands. Padding contributes 0 (N1), to MAX the least code of the type; with SUM every weight is 1 (N8); AFFINE is N6 with
+  // b = 0, so that its inner multiply-add is F.
   logic [31:0]       weights;
   logic [7:0]        b_code;
   logic signed [8:0] a_d, b_d, a3_q, b3_q, neutral;
@@ -75,7 +76,7 @@ module oct_vec_lane #(
     if (tap2_valid_i) begin
       b_code = cfg_i.win ? weights[{tap2_i.wsel, 3'd0}+:8] : b_i;
       a_d    = tap2_i.in_image ? $signed({cfg_i.a_signed & a_i[7], a_i}) - $signed(cfg_i.za) : neutral;
-      b_d    = cfg_i.sum ? 9'sd1 : $signed({cfg_i.b_signed & b_code[7], b_code}) - $signed(cfg_i.zb);
+      b_d    = cfg_i.affine ? 9'sd0 : cfg_i.sum ? 9'sd1 : $signed({cfg_i.b_signed & b_code[7], b_code}) - $signed(cfg_i.zb);
     end
   end
 
@@ -105,7 +106,7 @@ module oct_vec_lane #(
     end
   end
 
-  // r + 4: bias; clamp of the maximum.
+  // r + 4: bias; clamp of the maximum. (AFFINE has its set in r + 3.)
   logic [31:0] bias4, mult4, sum5_q, mult5_q;
   logic [7:0]  max5_q;
 
@@ -127,7 +128,7 @@ module oct_vec_lane #(
     end
   end
 
-  // Arithmetic cells: N3, N6, N7.
+  // Arithmetic cells: N3, N6 (and N13's multiply-add), N7.
   logic [7:0] requant_code, add_code, mul_code;
   // verilator lint_off UNUSEDSIGNAL
   logic [2:0] cell_valid;  // the cells' latency is known: code_valid_i
@@ -137,8 +138,8 @@ module oct_vec_lane #(
     .lo_i(cfg_i.lo), .hi_i(cfg_i.hi), .valid_o(cell_valid[0]), .code_o(requant_code)
   );
   oct_add u_add (
-    .clk_i(clk_add_i), .valid_i(tap3_valid_i && cfg_i.add), .a_i(a3_q), .b_i(b3_q), .ra_i(c0_i), .rb_i(c1_i), .f_i(c2_i),
-    .out_signed_i(cfg_i.y_signed), .lo_i(cfg_i.lo), .hi_i(cfg_i.hi), .valid_o(cell_valid[1]), .code_o(add_code)
+    .clk_i(clk_add_i), .valid_i(tap3_valid_i && cfg_i.add), .a_i(a3_q), .b_i(b3_q), .ra_i(cfg_i.affine ? mult4 : c0_i), .rb_i(c1_i),
+    .f_i(cfg_i.affine ? bias4 : c2_i), .out_signed_i(cfg_i.y_signed), .lo_i(cfg_i.lo), .hi_i(cfg_i.hi), .valid_o(cell_valid[1]), .code_o(add_code)
   );
   oct_mul u_mul (
     .clk_i(clk_mul_i), .valid_i(tap3_valid_i && cfg_i.mul), .a_i(a3_q), .b_i(b3_q), .r_i(c0_i), .zc_i(c1_i),
@@ -169,7 +170,7 @@ module oct_vec_lane #(
     .re_i(weight_re_i), .raddr_i(weight_raddr_i), .rdata_o(weights)
   );
   logic pset_re;
-  assign pset_re = tap3_valid_i && tap3_i.last && cfg_i.mac;
+  assign pset_re = cfg_i.affine ? tap2_valid_i : (tap3_valid_i && tap3_i.last && cfg_i.mac);
   oct_sram_1r1w #(.Width(32), .Depth(PSets)) u_bias (
     .clk_i, .we_i(bias_we_i), .waddr_i(waddr_i[PSetW-1:0]), .wdata_i(word_i),
     .re_i(pset_re), .raddr_i(pset_i), .rdata_o(bias4)

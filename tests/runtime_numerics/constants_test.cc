@@ -167,6 +167,58 @@ TEST(AddConstants, SupportedRange) {
   }
 }
 
+TEST(AffineConstants, AreTheRule) {
+  // k = 3 / sqrt(3.75 + 0.25) = 1.5; A = 0.5 * 1.5 / 0.25 = 3; F = (1 - 2 * 1.5) / 0.25 + 5 - 7
+  // * 3.
+  const auto c = MakeAffineConstants({3, 1, 2, 3.75f}, 0.25f, 0.5f, 7, 0.25f, 5);
+  ASSERT_TRUE(c.has_value());
+  EXPECT_EQ(*c, (AffineConstants{3, -24}));
+  const auto negative = MakeAffineConstants({-3, 1, 2, 3.75f}, 0.25f, 0.5f, -7, 0.25f, 5);
+  ASSERT_TRUE(negative.has_value());
+  EXPECT_EQ(*negative, (AffineConstants{-3, 4 * 4 + 5 - 21}));
+  // A dead channel is its offset whatever the zero point; an offset too small is none.
+  const auto dead = MakeAffineConstants({1e-20f, 1, 0, 1}, 0, 1, 100, 0.25f, 5);
+  ASSERT_TRUE(dead.has_value());
+  EXPECT_EQ(*dead, (AffineConstants{0, 9}));
+  const auto none = MakeAffineConstants({1, 1e-30f, 0, 1}, 0, 1, 0, 1, 0);
+  ASSERT_TRUE(none.has_value());
+  EXPECT_EQ(*none, (AffineConstants{1, 0}));
+}
+
+TEST(AffineConstants, Refused) {
+  const NormalizationChannel good{1, 0, 0, 1};
+  EXPECT_TRUE(MakeAffineConstants(good, 0, 1, 0, 1, 0).has_value());
+  for (const float bad : {0.0f, -1.0f, 1e-40f, kInfinity, kNan}) {
+    EXPECT_FALSE(MakeAffineConstants(good, 0, bad, 0, 1, 0).has_value()) << bad;
+    EXPECT_FALSE(MakeAffineConstants(good, 0, 1, 0, bad, 0).has_value()) << bad;
+  }
+  for (const float bad : {kInfinity, -kInfinity, kNan}) {
+    EXPECT_FALSE(MakeAffineConstants({bad, 0, 0, 1}, 0, 1, 0, 1, 0).has_value()) << bad;
+    EXPECT_FALSE(MakeAffineConstants({1, bad, 0, 1}, 0, 1, 0, 1, 0).has_value()) << bad;
+    EXPECT_FALSE(MakeAffineConstants({1, 0, bad, 1}, 0, 1, 0, 1, 0).has_value()) << bad;
+  }
+  for (const float bad : {-1.0f, 0.0f, kNan})
+    EXPECT_FALSE(MakeAffineConstants({1, 0, 0, bad}, 0, 1, 0, 1, 0).has_value()) << bad;
+  EXPECT_FALSE(MakeAffineConstants({1e30f, 0, 0, 1}, 0, 1e30f, 0, 1, 0).has_value());
+  const auto error = MakeAffineConstants({1, 0, 0, -2}, 1, 1, 0, 1, 0);
+  ASSERT_FALSE(error.has_value());
+  EXPECT_NE(error.error().message.find("variance -2"), std::string::npos) << error.error().message;
+}
+
+TEST(AffineConstants, SupportedRange) {
+  for (const float sign : {1.0f, -1.0f}) {
+    EXPECT_TRUE(SupportedAffineConstants({sign * 0x1p-40f, sign * 0x1.fffffep29f}));
+    EXPECT_TRUE(SupportedAffineConstants({sign * 0x1p20f, sign * 0x1p-64f}));
+    EXPECT_TRUE(SupportedAffineConstants({sign * 0.0f, sign * 0.0f}));
+    EXPECT_FALSE(SupportedAffineConstants({sign * 0x1p-41f, 0}));
+    EXPECT_FALSE(SupportedAffineConstants({sign * 0x1.000002p20f, 0}));
+    EXPECT_FALSE(SupportedAffineConstants({1, sign * 0x1p30f}));
+    EXPECT_FALSE(SupportedAffineConstants({1, sign * 0x1p-65f}));
+  }
+  EXPECT_FALSE(SupportedAffineConstants({kNan, 0}));
+  EXPECT_FALSE(SupportedAffineConstants({0, kNan}));
+}
+
 TEST(QuantizeDequantize, CornerCases) {
   EXPECT_EQ(fp::Quantize(kNan, 1, 3, kU8), 0);
   EXPECT_EQ(fp::Quantize(kNan, 1, 3, kS8), -128);

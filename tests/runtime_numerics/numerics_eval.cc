@@ -179,6 +179,21 @@ void Add(const Arguments& in, Result& out) {
   }
 }
 
+// q, scale, B, mean, variance (each per q), epsilon, sx, zx, sy, zy, lo, hi
+void Affine(const Arguments& in, Result& out) {
+  for (size_t i = 0; i < in.Count(); ++i) {
+    const int q = in.Int(0, i);
+    const AffineConstants c = Value(MakeAffineConstants(
+        {in.Float(1, i), in.Float(2, i), in.Float(3, i), in.Float(4, i)}, in.Float(5, i),
+        in.Float(6, i), in.Int(7, i), in.Float(8, i), in.Int(9, i)));
+    const CodeRange range = in.Range(10, i);
+    const int code = fp::Affine(q, c, range);
+    if (!SupportedAffineConstants(c)) Die(2, "unsupported constants");
+    Agree("N13", i, code, hw::Affine(q, FloatBits(c.a), FloatBits(c.f), range.lo, range.hi));
+    out.Int(code);
+  }
+}
+
 // a, b, sa, za, sb, zb, sc, zc, lo, hi
 void Mul(const Arguments& in, Result& out) {
   for (size_t i = 0; i < in.Count(); ++i) {
@@ -324,6 +339,7 @@ const std::map<std::string, void (*)(const Arguments&, Result&)> kRules = {
     {"bias_scale", BiasScale},
     {"add", Add},
     {"mul", Mul},
+    {"affine", Affine},
     {"quantize", Quantize},
     {"dequantize", Dequantize},
     {"rescale", Rescale},

@@ -174,6 +174,37 @@ bool SupportedAddConstants(const AddConstants& c) {
          (magnitude == 0 || (magnitude >= 0x1p-64f && magnitude < 0x1p30f));
 }
 
+Expected<AffineConstants> MakeAffineConstants(const NormalizationChannel& channel, float epsilon,
+                                              float sx, int zx, float sy, int zy) {
+  OCTILE_RETURN_IF_ERROR(CheckActivationScale(sx, "input"));
+  OCTILE_RETURN_IF_ERROR(CheckActivationScale(sy, "output"));
+  const double variance = static_cast<double>(channel.variance) + static_cast<double>(epsilon);
+  const double deviation = std::sqrt(variance);
+  const double k = static_cast<double>(channel.scale) / deviation;
+  const double input = static_cast<double>(sx) * k;
+  AffineConstants c;
+  c.a = static_cast<float>(input / static_cast<double>(sy));
+  if (std::abs(c.a) < 0x1p-40f) c.a = 0;
+  const double shift = static_cast<double>(channel.mean) * k;
+  const double offset = (static_cast<double>(channel.bias) - shift) / static_cast<double>(sy);
+  const double zero = static_cast<double>(zx) * static_cast<double>(c.a);
+  c.f = static_cast<float>((offset + static_cast<double>(zy)) - zero);
+  if (std::abs(c.f) < 0x1p-64f) c.f = 0;
+  if (!std::isfinite(k) || !std::isfinite(c.a) || !std::isfinite(c.f)) {
+    return Fail(ErrorCode::kModel,
+                fmt::format("scale {}, bias {}, mean {} and variance {} give no finite factor and "
+                            "offset",
+                            channel.scale, channel.bias, channel.mean, channel.variance));
+  }
+  return c;
+}
+
+bool SupportedAffineConstants(const AffineConstants& c) {
+  const float a = std::abs(c.a);
+  const float f = std::abs(c.f);
+  return (a == 0 || (a >= 0x1p-40f && a <= 0x1p20f)) && (f == 0 || (f >= 0x1p-64f && f < 0x1p30f));
+}
+
 Expected<float> MulRatio(float sa, float sb, float sc) {
   OCTILE_RETURN_IF_ERROR(CheckActivationScale(sa, "first input"));
   OCTILE_RETURN_IF_ERROR(CheckActivationScale(sb, "second input"));

@@ -82,6 +82,34 @@ Expected<AddConstants> MakeAddConstants(float sa, int za, float sb, int zb, floa
 // range always have f in range. Outside the compiler must run the node on the host.
 bool SupportedAddConstants(const AddConstants& constants);
 
+// ---- N13: unfolded batch normalization ----
+
+// y = sat(RN(fma(q, a, f))) on the raw code q, one pair per channel.
+struct AffineConstants {
+  float a = 0;
+  float f = 0;
+  friend bool operator==(const AffineConstants&, const AffineConstants&) = default;
+};
+
+// The parameters of one channel of a BatchNormalization.
+struct NormalizationChannel {
+  float scale = 1;
+  float bias = 0;
+  float mean = 0;
+  float variance = 1;
+};
+
+// In fp64, every operation rounded: k = scale / sqrt(variance + epsilon), a = fl(sx * k / sy),
+// f = fl((bias - mean * k) / sy + zy - zx * a); then |a| < 2^-40 becomes 0 and |f| < 2^-64 becomes
+// 0. Errors: a scale of codes that is refused, or constants that are not finite (a variance that is
+// not positive). The result may still be unsupported by the hardware.
+Expected<AffineConstants> MakeAffineConstants(const NormalizationChannel& channel, float epsilon,
+                                              float sx, int zx, float sy, int zy);
+
+// What hw::Affine covers: a zero or 2^-40 <= |a| <= 2^20, and f zero or 2^-64 <= |f| < 2^30.
+// Outside the compiler must run the node on the host.
+bool SupportedAffineConstants(const AffineConstants& constants);
+
 // ---- N7: multiply ----
 
 // r = fl(fl(sa * sb) / sc), encoded for the hardware as 0 below 2^-40 and 2^20 above 2^20. Both
