@@ -18,7 +18,8 @@ size_t Lowering::ChannelAxis(ir::TensorId id) const {
 
 // A tensor [1, C, L] is a matrix of C rows, L being its channels, unless it is a flattened image
 // (detection heads): then it stays what the image is, C channels, and flattening moves nothing.
-// That holds along concatenations, slices, tables and normalizations, up to a reader that wants a matrix.
+// That holds along concatenations, slices, tables and normalizations, up to a reader that wants a
+// matrix.
 void Lowering::FindForms() {
   const size_t count = graph_.tensors.size();
   form_.resize(count);
