@@ -275,9 +275,9 @@ std::optional<TensorId> Lowerer::NormalizationStep(const FlatNode& node, const P
     const auto value = [&](size_t i) {
       return parameters[i]->data<float>()[static_cast<size_t>(c)];
     };
-    const auto constants =
-        num::MakeAffineConstants({value(0), value(1), value(2), value(3)}, epsilon,
-                                 info.quant->scale, info.quant->zero_point, p.scale, p.zero);
+    const auto constants = num::MakeAffineConstants(
+        {value(0), value(1), value(2), value(3)}, epsilon, info.quant->scale,
+        info.quant->zero_point, NumRange(info.dtype), p.scale, p.zero, NumRange(p.type));
     if (!constants) Refuse("{}: channel {}: {}", Describe(node), c, constants.error().message);
     supported = supported && num::SupportedAffineConstants(*constants);
     affine.factors.push_back(constants->a);

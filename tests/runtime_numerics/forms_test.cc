@@ -313,7 +313,8 @@ TEST(Affine, FormsAgreeAndEveryRoundingCounts) {
     const double k = channel.scale / deviation;
     channel.bias =
         random.Near(static_cast<float>(channel.mean * k + sy * random.Int(-400, 400) / 4.0), 2);
-    const auto c = MakeAffineConstants(channel, epsilon, sx, zx, sy, zy);
+    const auto c =
+        MakeAffineConstants(channel, epsilon, sx, zx, type, sy, zy, range.lo < 0 ? kS8 : kU8);
     ASSERT_TRUE(c.has_value());
     ASSERT_TRUE(SupportedAffineConstants(*c));
     for (int q = type.lo; q <= type.hi; ++q) {

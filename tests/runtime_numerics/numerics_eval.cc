@@ -179,14 +179,21 @@ void Add(const Arguments& in, Result& out) {
   }
 }
 
-// q, scale, B, mean, variance (each per q), epsilon, sx, zx, sy, zy, lo, hi
+// q, scale, B, mean, variance (each per q), epsilon, sx, zx, sy, zy, lo, hi, least and greatest q
 void Affine(const Arguments& in, Result& out) {
+  NormalizationChannel last;
+  AffineConstants c;
   for (size_t i = 0; i < in.Count(); ++i) {
     const int q = in.Int(0, i);
-    const AffineConstants c = Value(MakeAffineConstants(
-        {in.Float(1, i), in.Float(2, i), in.Float(3, i), in.Float(4, i)}, in.Float(5, i),
-        in.Float(6, i), in.Int(7, i), in.Float(8, i), in.Int(9, i)));
+    const NormalizationChannel channel{in.Float(1, i), in.Float(2, i), in.Float(3, i),
+                                       in.Float(4, i)};
     const CodeRange range = in.Range(10, i);
+    // The codes of one channel follow each other.
+    if (i == 0 || std::memcmp(&channel, &last, sizeof(channel)) != 0) {
+      c = Value(MakeAffineConstants(channel, in.Float(5, i), in.Float(6, i), in.Int(7, i),
+                                    in.Range(12, i), in.Float(8, i), in.Int(9, i), range));
+      last = channel;
+    }
     const int code = fp::Affine(q, c, range);
     if (!SupportedAffineConstants(c)) Die(2, "unsupported constants");
     Agree("N13", i, code, hw::Affine(q, FloatBits(c.a), FloatBits(c.f), range.lo, range.hi));

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 
@@ -174,8 +175,19 @@ bool SupportedAddConstants(const AddConstants& c) {
          (magnitude == 0 || (magnitude >= 0x1p-64f && magnitude < 0x1p30f));
 }
 
+int NormalizeInFp32(int q, const NormalizationChannel& channel, float epsilon, float sx, int zx,
+                    float sy, int zy, CodeRange out) {
+  const float variance = channel.variance + epsilon;
+  const float k = 1.0f / std::sqrt(variance) * channel.scale;
+  const float shift = channel.mean * k;
+  const float b = channel.bias - shift;
+  const float product = fp::Dequantize(q, zx, sx) * k;
+  return fp::Quantize(product + b, sy, zy, out);
+}
+
 Expected<AffineConstants> MakeAffineConstants(const NormalizationChannel& channel, float epsilon,
-                                              float sx, int zx, float sy, int zy) {
+                                              float sx, int zx, CodeRange in, float sy, int zy,
+                                              CodeRange out) {
   OCTILE_RETURN_IF_ERROR(CheckActivationScale(sx, "input"));
   OCTILE_RETURN_IF_ERROR(CheckActivationScale(sy, "output"));
   const double variance = static_cast<double>(channel.variance) + static_cast<double>(epsilon);
@@ -196,6 +208,30 @@ Expected<AffineConstants> MakeAffineConstants(const NormalizationChannel& channe
                             "offset",
                             channel.scale, channel.bias, channel.mean, channel.variance));
   }
+  if (!SupportedAffineConstants(c)) return c;
+  std::array<int, 256> kernel;
+  for (int q = in.lo; q <= in.hi; ++q)
+    kernel[static_cast<size_t>(q - in.lo)] =
+        NormalizeInFp32(q, channel, epsilon, sx, zx, sy, zy, out);
+  const auto agrees = [&](const AffineConstants& candidate) {
+    for (int q = in.lo; q <= in.hi; ++q)
+      if (fp::Affine(q, candidate, out) != kernel[static_cast<size_t>(q - in.lo)]) return false;
+    return true;
+  };
+  if (agrees(c)) return c;
+  const auto moved = [](float v, int steps) {
+    const float to = steps < 0 ? -std::numeric_limits<float>::infinity()
+                               : std::numeric_limits<float>::infinity();
+    for (int i = 0; i < std::abs(steps) && v != 0; ++i) v = std::nextafter(v, to);
+    return v;
+  };
+  for (int distance = 1; distance <= 4; ++distance)
+    for (int i = -distance; i <= distance; ++i)
+      for (int j = -distance; j <= distance; ++j) {
+        if (std::max(std::abs(i), std::abs(j)) != distance) continue;
+        const AffineConstants candidate{moved(c.a, i), moved(c.f, j)};
+        if (SupportedAffineConstants(candidate) && agrees(candidate)) return candidate;
+      }
   return c;
 }
 

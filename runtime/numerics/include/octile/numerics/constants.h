@@ -101,10 +101,21 @@ struct NormalizationChannel {
 
 // In fp64, every operation rounded: k = scale / sqrt(variance + epsilon), a = fl(sx * k / sy),
 // f = fl((bias - mean * k) / sy + zy - zx * a); then |a| < 2^-40 becomes 0 and |f| < 2^-64 becomes
-// 0. Errors: a scale of codes that is refused, or constants that are not finite (a variance that is
-// not positive). The result may still be unsupported by the hardware.
+// 0. Where the code of some q in `in` is not that of the fp32 kernel (NormalizeInFp32), the first
+// neighbour with which all are is taken instead: (a + i ulp, f + j ulp), in the order of
+// max(|i|, |j|) = 1 .. 4, then of i, then of j, both ascending, a zero staying zero. If there is
+// none, the constants stay as they are. Errors: a scale of codes that is refused, or constants that
+// are not finite (a variance that is not positive). The result may still be unsupported by the
+// hardware.
 Expected<AffineConstants> MakeAffineConstants(const NormalizationChannel& channel, float epsilon,
-                                              float sx, int zx, float sy, int zy);
+                                              float sx, int zx, CodeRange in, float sy, int zy,
+                                              CodeRange out);
+
+// DQ, BatchNormalization and Q as ONNX Runtime's fp32 kernel computes them: x = fl(fl(q - zx) *
+// sx), k = fl(fl(1 / fl(sqrt(fl(variance + epsilon)))) * scale), b = fl(bias - fl(mean * k)),
+// Q(fl(fl(x * k) + b)).
+int NormalizeInFp32(int q, const NormalizationChannel& channel, float epsilon, float sx, int zx,
+                    float sy, int zy, CodeRange out);
 
 // What hw::Affine covers: a zero or 2^-40 <= |a| <= 2^20, and f zero or 2^-64 <= |f| < 2^30.
 // Outside the compiler must run the node on the host.
