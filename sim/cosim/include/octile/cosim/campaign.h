@@ -60,8 +60,11 @@ struct Coverage {
   uint64_t column_groups = 0;
   // CLAIM raised by a WIN by columns: by a read, by a result.
   std::array<uint64_t, 2> column_claims{};
+  // Completed ELTs by mode.
+  std::array<uint64_t, 4> elements{};
 
-  // Opcodes, causes, classes and kinds of WIN that can occur and never did; empty: full coverage.
+  // Opcodes, causes, classes and kinds of WIN and ELT that can occur and never did; empty: full
+  // coverage.
   std::vector<std::string> Missing() const;
   std::string Report() const;
 };
