@@ -139,7 +139,9 @@ struct Collector {
   void operator()(const isa::Elt& op) const {
     StreamSpans(accesses.read_a, op.mh, op.mw, op.blocks, op.a_addr, op.a_row0, op.a_row_step,
                 op.a_wrap, op.a_blk_stride, op.a_x_step, 1);
-    if (op.mode != isa::EltMode::kCopy) {
+    if (op.mode == isa::EltMode::kAffine)
+      accesses.parameters.push_back({isa::LdpTarget::kVecSet, op.pset, op.blocks});
+    if (op.mode == isa::EltMode::kAdd || op.mode == isa::EltMode::kMul) {
       StreamSpans(accesses.read_b, op.mh, op.mw, op.blocks, op.b_addr, op.b_row0, op.b_row_step,
                   op.b_wrap, op.b_blk_stride, op.b_x_step, 1);
       accesses.parameters.push_back({isa::LdpTarget::kVecConst, op.const_slot, 1});

@@ -396,6 +396,9 @@ Status Lowering::LowerElementwise(const passes::FusedStep& group) {
   const ir::Table* table =
       group.table >= 0 ? &std::get<ir::Table>(graph_.steps[static_cast<size_t>(group.table)].op)
                        : nullptr;
+  const auto* affine = std::get_if<ir::Affine>(&step.op);
+  int64_t most_blocks = blocks;
+  int64_t set_offset = 0;
   if (const auto* add = std::get_if<ir::Add>(&step.op)) {
     proto.mode = isa::EltMode::kAdd;
     proto.const_slot = LoadConstantSlot(isa::LdpTarget::kVecConst, {add->ra, add->rb, add->f});
@@ -411,6 +414,21 @@ Status Lowering::LowerElementwise(const passes::FusedStep& group) {
     proto.zb = Info(step.inputs[1]).quant->zero_point & 0xff;
     proto.lo = mul->clamp.lo & 0xff;
     proto.hi = mul->clamp.hi & 0xff;
+  } else if (affine != nullptr) {
+    proto.mode = isa::EltMode::kAffine;
+    proto.lo = affine->clamp.lo & 0xff;
+    proto.hi = affine->clamp.hi & 0xff;
+    // A set for each channel block: N offsets, then N factors. Half of the sets at a time, so that
+    // the next ones can be loaded meanwhile.
+    most_blocks = std::min<int64_t>(blocks, std::max(1, arch_.psets / 2));
+    std::vector<uint8_t> sets;
+    for (int64_t b = 0; b < blocks; ++b) {
+      for (const std::vector<float>* values : {&affine->offsets, &affine->factors}) {
+        for (int64_t c = b * n_; c < (b + 1) * n_; ++c)
+          AppendFloat(sets, c < out.c ? (*values)[static_cast<size_t>(c)] : 0.0f);
+      }
+    }
+    set_offset = AddConstants(sets);
   } else {
     proto.mode = isa::EltMode::kCopy;
     table = &std::get<ir::Table>(step.op);
@@ -452,12 +470,12 @@ Status Lowering::LowerElementwise(const passes::FusedStep& group) {
     return ReserveTiles(wants, tile.copies);
   };
   const auto block_cycles = [&](int64_t rows) { return rows * out.w; };
-  VectorTile piece =
-      ChoosePiece({blocks, out.h, out.w, 3}, out.h, out.pixels(), arch_.acc_depth, 1, block_cycles);
+  VectorTile piece = ChoosePiece({most_blocks, out.h, out.w, 3}, out.h, out.pixels(),
+                                 arch_.acc_depth, 1, block_cycles);
   bool found = piece.columns <= 4095 && (reserve(piece) || (piece.copies = 2, reserve(piece)));
   VectorTile tile;
   for (int free = std::max(1, banks_.free_banks()); free >= 1 && !found; free = free * 3 / 4) {
-    if (!ChooseVectorTile(blocks, out.h, out.w, free, banks_for, tile, 2)) break;
+    if (!ChooseVectorTile(most_blocks, out.h, out.w, free, banks_for, tile, 2)) break;
     found = reserve(tile);
     piece = ChoosePiece(tile, out.h, out.pixels(), arch_.acc_depth, 1, block_cycles);
   }
@@ -466,38 +484,50 @@ Status Lowering::LowerElementwise(const passes::FusedStep& group) {
                                                  "configuration with a larger activation buffer",
                                                  step.name, banks_.free_banks()));
   }
-  for (int64_t y0 = 0; y0 < out.h; y0 += piece.rows) {
-    const int64_t y1 = std::min(out.h, y0 + piece.rows);
-    for (int64_t b0 = 0; b0 < blocks; b0 += piece.blocks) {
-      const int64_t b1 = std::min(blocks, b0 + piece.blocks);
-      for (int64_t x0 = 0; x0 < out.w; x0 += piece.columns) {
-        const int64_t x1 = std::min(out.w, x0 + piece.columns);
-        const Box box{y0, y1, x0, x1, b0, b1};
-        isa::Elt elt = proto;
-        elt.blocks = static_cast<int32_t>(b1 - b0);
-        elt.mh = static_cast<int32_t>(y1 - y0);
-        elt.mw = static_cast<int32_t>(x1 - x0);
-        for (size_t i = 0; i < operands.size(); ++i) {
-          Operand& operand = operands[i];
-          const Box read = operand.broadcast ? Box{0, 1, 0, 1, b0, b1} : box;
-          const View view = operand.copied ? FetchCopy(operand.id, read, operand.tiles)
-                                           : Fetch(operand.id, read, operand.tiles);
-          const int32_t addr = operand.broadcast ? view.at(b0, 0, 0) : view.at(b0, y0, x0);
-          const int32_t row = operand.broadcast ? 0 : static_cast<int32_t>(view.pitch & 0xffff);
-          const int32_t blk = static_cast<int32_t>(view.blk_stride & 0xffff);
-          const int32_t column = operand.broadcast ? 0 : 1;
-          if (i == 0) {
-            elt.a_addr = addr, elt.a_row_step = row, elt.a_blk_stride = blk, elt.a_x_step = column;
-          } else {
-            elt.b_addr = addr, elt.b_row_step = row, elt.b_blk_stride = blk, elt.b_x_step = column;
+  // Parameters of as many blocks as may stay loaded; of these, strip by strip, all blocks.
+  for (int64_t chunk = 0; chunk < blocks; chunk += most_blocks) {
+    const int64_t chunk_end = std::min(blocks, chunk + most_blocks);
+    isa::Elt part = proto;
+    if (affine != nullptr) {
+      part.pset = LoadParameters(isa::LdpTarget::kVecSet, set_offset + chunk * arch_.pset_bytes(),
+                                 static_cast<int>(chunk_end - chunk));
+    }
+    for (int64_t y0 = 0; y0 < out.h; y0 += piece.rows) {
+      const int64_t y1 = std::min(out.h, y0 + piece.rows);
+      for (int64_t b0 = chunk; b0 < chunk_end; b0 += piece.blocks) {
+        const int64_t b1 = std::min(chunk_end, b0 + piece.blocks);
+        for (int64_t x0 = 0; x0 < out.w; x0 += piece.columns) {
+          const int64_t x1 = std::min(out.w, x0 + piece.columns);
+          const Box box{y0, y1, x0, x1, b0, b1};
+          isa::Elt elt = part;
+          if (affine != nullptr) elt.pset = part.pset + static_cast<int32_t>(b0 - chunk);
+          elt.blocks = static_cast<int32_t>(b1 - b0);
+          elt.mh = static_cast<int32_t>(y1 - y0);
+          elt.mw = static_cast<int32_t>(x1 - x0);
+          for (size_t i = 0; i < operands.size(); ++i) {
+            Operand& operand = operands[i];
+            const Box read = operand.broadcast ? Box{0, 1, 0, 1, b0, b1} : box;
+            const View view = operand.copied ? FetchCopy(operand.id, read, operand.tiles)
+                                             : Fetch(operand.id, read, operand.tiles);
+            const int32_t addr = operand.broadcast ? view.at(b0, 0, 0) : view.at(b0, y0, x0);
+            const int32_t row = operand.broadcast ? 0 : static_cast<int32_t>(view.pitch & 0xffff);
+            const int32_t blk = static_cast<int32_t>(view.blk_stride & 0xffff);
+            const int32_t column = operand.broadcast ? 0 : 1;
+            if (i == 0) {
+              elt.a_addr = addr, elt.a_row_step = row, elt.a_blk_stride = blk,
+              elt.a_x_step = column;
+            } else {
+              elt.b_addr = addr, elt.b_row_step = row, elt.b_blk_stride = blk,
+              elt.b_x_step = column;
+            }
           }
+          const View to = OutputView(group.output, box, out_tiles);
+          elt.out_addr = to.at(b0, y0, x0);
+          elt.out_row_step = static_cast<int32_t>(to.pitch & 0xffff);
+          elt.out_blk_stride = static_cast<int32_t>(to.blk_stride & 0xffff);
+          Emit(elt, Observe(group.output, b0, b1 - b0, y0, x0, y1 - y0, x1 - x0));
+          Store(group.output, box, to);
         }
-        const View to = OutputView(group.output, box, out_tiles);
-        elt.out_addr = to.at(b0, y0, x0);
-        elt.out_row_step = static_cast<int32_t>(to.pitch & 0xffff);
-        elt.out_blk_stride = static_cast<int32_t>(to.blk_stride & 0xffff);
-        Emit(elt, Observe(group.output, b0, b1 - b0, y0, x0, y1 - y0, x1 - x0));
-        Store(group.output, box, to);
       }
     }
   }

@@ -18,7 +18,8 @@ size_t Lowering::ChannelAxis(ir::TensorId id) const {
 
 // A tensor [1, C, L] is a matrix of C rows, L being its channels, unless it is a flattened image
 // (detection heads): then it stays what the image is, C channels, and flattening moves nothing.
-// That holds along concatenations, slices and tables, up to a reader that wants a matrix.
+// That holds along concatenations, slices, tables and normalizations, up to a reader that wants a
+// matrix.
 void Lowering::FindForms() {
   const size_t count = graph_.tensors.size();
   form_.resize(count);
@@ -40,7 +41,8 @@ void Lowering::FindForms() {
     return step.device_capable() && flat(step.output) &&
            ((concat != nullptr && concat->axis >= 1) ||
             std::holds_alternative<ir::Slice>(step.op) ||
-            std::holds_alternative<ir::Table>(step.op));
+            std::holds_alternative<ir::Table>(step.op) ||
+            std::holds_alternative<ir::Affine>(step.op));
   };
   const auto all_planar = [&](const ir::Step& step) {
     return std::all_of(step.inputs.begin(), step.inputs.end(), is_planar);

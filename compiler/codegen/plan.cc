@@ -167,6 +167,15 @@ std::optional<std::string> Lowering::HostReason(const passes::FusedStep& group) 
     return std::nullopt;
   }
   if (std::holds_alternative<ir::Table>(step.op)) return std::nullopt;
+  if (const auto* affine = std::get_if<ir::Affine>(&step.op)) {
+    for (size_t c = 0; c < affine->factors.size(); ++c) {
+      if (!numerics::SupportedAffineConstants({affine->factors[c], affine->offsets[c]}))
+        return "factors too far apart for the adder (N13)";
+    }
+    if (ChannelAxis(step.output) != 1 || ChannelAxis(step.inputs[0]) != 1)
+      return "normalization of this rank";
+    return std::nullopt;
+  }
   if (std::holds_alternative<ir::Add>(step.op) || std::holds_alternative<ir::Mul>(step.op)) {
     if (const auto* add = std::get_if<ir::Add>(&step.op);
         add != nullptr && !numerics::SupportedAddConstants({add->ra, add->rb, add->f})) {
@@ -440,7 +449,7 @@ Status Lowering::LowerGroup(const passes::FusedStep& group) {
       std::holds_alternative<ir::GlobalAveragePool>(step.op))
     return LowerWindow(group);
   if (std::holds_alternative<ir::Table>(step.op) || std::holds_alternative<ir::Add>(step.op) ||
-      std::holds_alternative<ir::Mul>(step.op)) {
+      std::holds_alternative<ir::Mul>(step.op) || std::holds_alternative<ir::Affine>(step.op)) {
     return LowerElementwise(group);
   }
   if (group.shuffle_groups > 0) return LowerShuffle(group);

@@ -87,6 +87,8 @@ std::vector<OperatorSupport> SupportedOperators() {
   device("AveragePool",
          "over the whole image, or where its fp32 sum is proved equal to an integer form (N8)");
   device("Add, Mul", "two quantized operands of equal shape, or one value per channel");
+  device("BatchNormalization",
+         "of codes, its parameters constant, its result quantized (N13); otherwise on the host");
   device("any function of one code",
          "LeakyRelu, Sigmoid, HardSigmoid, HardSwish, Tanh, Gelu, SiLU, Elu, Sqrt, scalar "
          "arithmetic ...: one table");

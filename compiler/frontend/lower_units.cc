@@ -52,6 +52,7 @@ TensorId Lowerer::MakeQuantized(ValueId x, const Params& p, ir::CodeRange range,
     if (const auto t = AccumulatorStep(x, p, range, nodes, name)) return *t;
     if (const auto t = PoolStep(*node, p, range, more, name)) return *t;
     if (const auto t = PairStep(*node, v, p, range, more, name)) return *t;
+    if (const auto t = NormalizationStep(*node, p, range, more, name)) return *t;
     if (const auto t = SoftmaxStep(*node, p, range, more, name)) return *t;
     if (MovementOps().count(node->op) && !((node->op == "Resize" || node->op == "Upsample") &&
                                            ResizeOf(m_, *node).mode != "nearest"))
@@ -91,6 +92,7 @@ bool Lowerer::CanFuseClamp(ValueId x) {
     return TryCodes(node->inputs[0]).has_value();
   if (node->op == "Add" || node->op == "Mul")
     return TryCodes(node->inputs[0]) && TryCodes(node->inputs[1]);
+  if (node->op == "BatchNormalization") return NormalizesCodes(*node);
   if (node->op == "Concat") {
     for (ValueId id : node->inputs)
       if (!TryCodes(id) && !CanFuseClamp(id)) return false;
@@ -244,6 +246,46 @@ std::optional<TensorId> Lowerer::PairStep(const FlatNode& node, const Value& v, 
                                  ? ""
                                  : "its scales are outside the range of the device's fp32 adder";
   return Emit(ir::Add{c->ra, c->rb, c->f, range}, {a, b}, y, Reversed(nodes), reason);
+}
+
+bool Lowerer::NormalizesCodes(const FlatNode& node) {
+  if (node.op != "BatchNormalization" || !TryCodes(node.inputs[0])) return false;
+  for (size_t i = 1; i < 5; ++i)
+    if (!m_.IsConstant(node.inputs[i])) return false;
+  return true;
+}
+
+std::optional<TensorId> Lowerer::NormalizationStep(const FlatNode& node, const Params& p,
+                                                   ir::CodeRange range,
+                                                   const std::vector<std::string>& nodes,
+                                                   const std::string& name) {
+  if (!NormalizesCodes(node)) return std::nullopt;
+  const TensorId x = *TryCodes(node.inputs[0]);
+  const ir::TensorInfo info = g_.tensor(x);
+  std::array<std::shared_ptr<const Tensor>, 4> parameters;  // scale, B, mean, var
+  for (size_t i = 0; i < 4; ++i) {
+    parameters[i] = m_.Constant(node.inputs[i + 1]);
+    if (!parameters[i] || parameters[i]->dtype != DType::kF32)
+      Refuse("{}: input {} is not a constant of fp32 values", Describe(node), i + 1);
+  }
+  const float epsilon = node.Float("epsilon", 1e-5f);
+  ir::Affine affine;
+  affine.clamp = range;
+  bool supported = true;
+  for (int64_t c = 0; c < info.shape[1]; ++c) {
+    const auto value = [&](size_t i) {
+      return parameters[i]->data<float>()[static_cast<size_t>(c)];
+    };
+    const auto constants = num::MakeAffineConstants(
+        {value(0), value(1), value(2), value(3)}, epsilon, info.quant->scale,
+        info.quant->zero_point, NumRange(info.dtype), p.scale, p.zero, NumRange(p.type));
+    if (!constants) Refuse("{}: channel {}: {}", Describe(node), c, constants.error().message);
+    supported = supported && num::SupportedAffineConstants(*constants);
+    affine.factors.push_back(constants->a);
+    affine.offsets.push_back(constants->f);
+  }
+  return Emit(affine, {x}, NewTensor(name, p.type, info.shape, p.quant()), Reversed(nodes),
+              supported ? "" : "its factors are outside the range of the device's fp32 adder");
 }
 
 std::optional<TensorId> Lowerer::SoftmaxStep(const FlatNode& node, const Params& p,

@@ -209,6 +209,13 @@ class Lowerer {
                                    ir::CodeRange range, const std::vector<std::string>& nodes,
                                    const std::string& name);
 
+  // BatchNormalization of codes with constant parameters (N13).
+  std::optional<TensorId> NormalizationStep(const FlatNode& node, const Params& p,
+                                            ir::CodeRange range,
+                                            const std::vector<std::string>& nodes,
+                                            const std::string& name);
+  bool NormalizesCodes(const FlatNode& node);
+
   std::optional<TensorId> SoftmaxStep(const FlatNode& node, const Params& p, ir::CodeRange range,
                                       const std::vector<std::string>& nodes,
                                       const std::string& name);

@@ -17,23 +17,12 @@ Overload(Ts...) -> Overload<Ts...>;
 }  // namespace
 
 std::string OpName(const Op& op) {
-  static constexpr std::string_view kNames[] = {"Conv",
-                                                "Gemm",
-                                                "GlobalAveragePool",
-                                                "Table",
-                                                "MaxPool",
-                                                "AveragePool",
-                                                "Add",
-                                                "Mul",
-                                                "Concat",
-                                                "Slice",
-                                                "Pad",
-                                                "ResizeNearest",
-                                                "Transpose",
-                                                "Reshape",
-                                                "Quantize",
-                                                "Dequantize",
-                                                "ScaleAccumulator",
+  static constexpr std::string_view kNames[] = {"Conv",          "Gemm",       "GlobalAveragePool",
+                                                "Table",         "MaxPool",    "AveragePool",
+                                                "Add",           "Mul",        "Affine",
+                                                "Concat",        "Slice",      "Pad",
+                                                "ResizeNearest", "Transpose",  "Reshape",
+                                                "Quantize",      "Dequantize", "ScaleAccumulator",
                                                 "Softmax"};
   static_assert(std::size(kNames) + 1 == std::variant_size_v<Op>);
   if (const auto* host = std::get_if<HostFloat>(&op)) return host->op;

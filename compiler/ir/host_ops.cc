@@ -37,7 +37,7 @@ constexpr HostOperator kHostOperators[] = {
     {"Atan", kBetween},
     {"Atanh", kBetween},
     {"AveragePool", "its input is float"},
-    {"BatchNormalization", "left unfolded: fold it into the convolution before quantizing"},
+    {"BatchNormalization", "its input or its result is float"},
     {"Cast", "converts element types"},
     {"Ceil", kBetween},
     {"Celu", kBetween},

@@ -77,6 +77,12 @@ void Fields(V& v, T& op) requires std::same_as<std::remove_const_t<T>, Mul> {
   v("clamp", op.clamp);
 }
 template <class V, class T>
+void Fields(V& v, T& op) requires std::same_as<std::remove_const_t<T>, Affine> {
+  v("factors", op.factors);
+  v("offsets", op.offsets);
+  v("clamp", op.clamp);
+}
+template <class V, class T>
 void Fields(V& v, T& op) requires std::same_as<std::remove_const_t<T>, Concat> ||
     std::same_as<std::remove_const_t<T>, Softmax> {
   v("axis", op.axis);

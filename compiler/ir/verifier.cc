@@ -248,6 +248,19 @@ class Verifier {
     Pair(op.clamp);
     Require(std::isfinite(op.r) && op.r >= 0, "its ratio is negative or not finite");
   }
+  void Check(const Affine& op) const {
+    Inputs(1);
+    Quantized(In());
+    Quantized(Out());
+    Require(In().shape.size() >= 2, "it needs [N,C,...]");
+    OutShape(In().shape);
+    for (const auto* list : {&op.factors, &op.offsets}) {
+      Require(static_cast<int64_t>(list->size()) == In().shape[1],
+              "it does not have one factor and one offset per channel");
+      for (const float v : *list) Require(std::isfinite(v), "a constant is not finite");
+    }
+    Clamp(op.clamp);
+  }
   void Moves(size_t inputs) const {
     Inputs(inputs);
     for (size_t i = 0; i < inputs; ++i)

@@ -20,6 +20,7 @@ bool TakesTable(const ir::Graph& graph, const ir::Step& step) {
          std::holds_alternative<ir::GlobalAveragePool>(step.op) ||
          std::holds_alternative<ir::AveragePool>(step.op) ||
          std::holds_alternative<ir::Add>(step.op) || std::holds_alternative<ir::Mul>(step.op) ||
+         std::holds_alternative<ir::Affine>(step.op) ||
          std::holds_alternative<ir::ResizeNearest>(step.op);
 }
 

@@ -123,7 +123,8 @@ module oct_decode #(
                banks_ok(elt.in_bank, elt.in_banks) && banks_ok(elt.out_bank, elt.out_banks);
           rd0 = bank_mask(elt.in_bank, elt.in_banks);
           wr  = bank_mask(elt.out_bank, elt.out_banks);
-          if (elt.mode != octile_isa_pkg::EltCopy) begin
+          if (elt.mode == octile_isa_pkg::EltAffine && 13'(elt.pset) + 13'(elt.blocks) > 13'(PSets)) ok = 1'b0;
+          if (elt.mode == octile_isa_pkg::EltAdd || elt.mode == octile_isa_pkg::EltMul) begin
             if (!wrap_ok(elt.b_wrap, elt.b_row0) || !wrap_ok(elt.b_wrap, elt.b_row_step) ||
                 !banks_ok(elt.b_bank, elt.b_banks)) ok = 1'b0;
             rd1 = bank_mask(elt.b_bank, elt.b_banks);

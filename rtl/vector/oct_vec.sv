@@ -60,7 +60,7 @@ module oct_vec #(
   logic              weight_re;
   // verilator lint_off UNUSEDSIGNAL
   logic [9:0]        weight_row;  // more bits than a small memory needs
-  logic [6:0]        pset3;
+  logic [6:0]        pset;
   logic [24:1]       result;      // only the cycles at which something happens are looked at
   // verilator lint_on UNUSEDSIGNAL
   logic [15:0]       out_addr;
@@ -80,7 +80,7 @@ module oct_vec #(
     .clk_i(clk_ctrl), .rst_ni, .clear_i, .freeze_i, .issue_i, .cfg_d_i(cfg_d), .cfg_i(cfg), .active_o, .done_o, .reading_o(class_active_o),
     .claim_fault_o, .claim_addr_o, .a_re_o, .a_addr_o, .b_re_o, .b_addr_o, .out_addr_o(out_addr), .weight_re_o(weight_re),
     .weight_row_o(weight_row), .tap2_o(tap2), .tap3_o(tap3),
-    .tap2_valid_o(tap2_valid), .tap3_valid_o(tap3_valid), .pset3_o(pset3), .result_o(result), .fill_cell_o(fill_cell),
+    .tap2_valid_o(tap2_valid), .tap3_valid_o(tap3_valid), .pset_o(pset), .result_o(result), .fill_cell_o(fill_cell),
     .weight_valid_o(weight_valid), .weight_word_o(weight_word), .take_o(take), .take_use_o(take_use), .take_cells_o(take_cells),
     .mul_o(mul), .mul_chunk_o(mul_chunk), .pack_valid_o(pack_valid),
     .pack_vec_o(pack_vec), .pack_lane_o(pack_lane), .pack_count_o(pack_count), .pack_shift_o(pack_shift), .pack_row_in_o(pack_row_in),
@@ -143,10 +143,10 @@ module oct_vec #(
     localparam int unsigned Group = l / (N / 4);
     localparam int unsigned Word = l % (N / 4);
     oct_vec_lane #(.N(N), .PSets(PSets), .WRows(WRows)) u_lane (
-      .clk_i(clk_lane), .clk_cell_i(clk_cell), .cfg_i(cfg), .tap3_i(tap3), .tap3_valid_i(tap3_valid),
+      .clk_i(clk_lane), .clk_cell_i(clk_cell), .cfg_i(cfg), .tap3_i(tap3), .tap2_valid_i(tap2_valid), .tap3_valid_i(tap3_valid),
       .code_valid_i(code_valid), .a_i(a3[l][8:0]), .b_i(b3[l][8:0]), .requant_i(requant[l][7:0]), .max_i(most[l][7:0]),
       .c0_i(c0), .c1_i(c1), .c2_i(c2), .weight_re_i(weight_re),
-      .weight_raddr_i(weight_row[$clog2(WRows)-1:0]), .pset_i(pset3[$clog2(PSets)-1:0]), .waddr_i(waddr),
+      .weight_raddr_i(weight_row[$clog2(WRows)-1:0]), .pset_i(pset[$clog2(PSets)-1:0]), .waddr_i(waddr),
       .bias_we_i(bias_we[Group]), .mult_we_i(mult_we[Group]), .weight_we_i(weight_we[Group]), .table_we_i(table_we),
       .word_i(wdata[32*Word+:32]), .beat_i(wdata), .weights_o(weights[l]), .bias_o(bias[l]), .mult_o(mult[l]), .code_o(codes[8*l+:8])
     );

@@ -33,7 +33,7 @@ module oct_vec_ctrl #(
   output oct_vec_pkg::tap_t tap3_o,          // ... in r + 3 (by columns: chunk in x + 5)
   output logic              tap2_valid_o,
   output logic              tap3_valid_o,
-  output logic [6:0]        pset3_o,         // in r + 3
+  output logic [6:0]        pset_o,          // in r + 3 (by columns: in x + 5; ELT AFFINE: in r + 2)
   output logic [24:1]       result_o,        // bit k: a result was generated k cycles ago
   // lanes, by columns (a chunk of cycle x)
   output logic [5:0]        fill_cell_o,     // cell of the window that tap2_o goes to
@@ -125,7 +125,7 @@ module oct_vec_ctrl #(
   logic [9:0] win_wrow;
   logic [6:0] win_pset;
   oct_vec_window u_window (
-    .clk_i, .load_i(issue_i), .cfg_d_i, .cfg_i, .step_i(step && cfg_i.win && !cfg_i.columns), .row_end_i(row_end), .plane_end_i(plane_end),
+    .clk_i, .load_i(issue_i), .cfg_d_i, .cfg_i, .step_i(step && (cfg_i.win || cfg_i.affine) && !cfg_i.columns), .row_end_i(row_end), .plane_end_i(plane_end),
     .addr_o(win_addr), .inside_o(win_inside), .first_o(win_first), .last_o(win_last), .wsel_o(win_wsel), .wrow_o(win_wrow),
     .pset_o(win_pset)
   );
@@ -257,7 +257,7 @@ module oct_vec_ctrl #(
   assign tap3_o       = cfg_i.columns ? {1'b1, tag5_q[1:0], 2'b00} : tap3_q;
   assign tap2_valid_o = tap_valid_q[2];
   assign tap3_valid_o = tap_valid_q[3] || chunk_valid_q[5];
-  assign pset3_o      = cfg_i.columns ? col_pset_q : pset3_q;
+  assign pset_o       = cfg_i.columns ? col_pset_q : (cfg_i.affine ? pset2_q : pset3_q);
   assign result_o     = result_q;
 
   // CLAIM, in r + 1; order a, b, out.

@@ -89,9 +89,13 @@ module oct_vec_decode (
         elt            = instr_i;
         c.elt          = 1'b1;
         c.copy         = elt.mode == octile_isa_pkg::EltCopy;
-        c.add          = elt.mode == octile_isa_pkg::EltAdd;
+        c.affine       = elt.mode == octile_isa_pkg::EltAffine;
+        c.add          = elt.mode == octile_isa_pkg::EltAdd || c.affine;
         c.mul          = elt.mode == octile_isa_pkg::EltMul;
-        c.use_b        = elt.mode != octile_isa_pkg::EltCopy;
+        c.use_b        = elt.mode == octile_isa_pkg::EltAdd || c.mul;
+        c.kh           = 6'd1;  // AFFINE walks its parameter sets as a window of one tap does
+        c.kw           = 6'd1;
+        c.pset         = elt.pset;
         c.mh           = elt.mh;
         c.mw           = elt.mw;
         c.blocks       = elt.blocks;

@@ -3,7 +3,7 @@
 //   COPY                  code in r + 3
 //   WIN MAX               code in r + 5
 //   WIN DEPTHWISE, SUM    sum with bias in r + 5, code in r + 11
-//   ELT ADD, MUL          code in r + 11
+//   ELT ADD, MUL, AFFINE  code in r + 11
 //   WIN by columns        as the tap of r + 2 is the chunk of x: sum with bias in x + 7, and so on
 // and code_o, behind the table, is there one cycle after the code.
 module oct_vec_lane #(
@@ -20,6 +20,7 @@ module oct_vec_lane #(
   input  oct_vec_pkg::cfg_t cfg_i,           // other parts read the other fields
   input  oct_vec_pkg::tap_t tap3_i,          // the tap or element in r + 3
   // verilator lint_on UNUSEDSIGNAL
+  input  logic              tap2_valid_i,
   input  logic              tap3_valid_i,
   input  logic              code_valid_i,    // the code is ready (the cycles above)
   input  logic signed [8:0] a_i,             // operands, in r + 3
@@ -32,7 +33,7 @@ module oct_vec_lane #(
   // parameter memories: reads
   input  logic              weight_re_i,     // in r + 1
   input  logic [WRowW-1:0]  weight_raddr_i,
-  input  logic [PSetW-1:0]  pset_i,          // in r + 3
+  input  logic [PSetW-1:0]  pset_i,          // in r + 3 (ELT AFFINE: in r + 2)
   // parameter memories: writes
   // verilator lint_off UNUSEDSIGNAL
   input  logic [9:0]        waddr_i,         // entry; table: word of N codes (as many bits as the memory has)
@@ -52,13 +53,13 @@ module oct_vec_lane #(
   localparam int unsigned TableWords = 1024 / N;
   localparam int unsigned TableW = $clog2(TableWords);
 
-  // Arithmetic cells: N6, N7.
+  // Arithmetic cells: N6 (and N13's multiply-add: N6 with b = 0, so that its inner multiply-add is F), N7.
   logic [7:0] add_code, mul_code;
   // verilator lint_off UNUSEDSIGNAL
   logic [1:0] cell_valid;  // the cells' latency is known: code_valid_i
   // verilator lint_on UNUSEDSIGNAL
   oct_add u_add (
-    .clk_i(clk_cell_i), .valid_i(tap3_valid_i && cfg_i.add), .a_i, .b_i, .ra_i(c0_i), .rb_i(c1_i), .f_i(c2_i),
+    .clk_i(clk_cell_i), .valid_i(tap3_valid_i && cfg_i.add), .a_i, .b_i, .ra_i(cfg_i.affine ? mult_o : c0_i), .rb_i(c1_i), .f_i(cfg_i.affine ? bias_o : c2_i),
     .out_signed_i(cfg_i.y_signed), .lo_i(cfg_i.lo), .hi_i(cfg_i.hi), .valid_o(cell_valid[0]), .code_o(add_code)
   );
   oct_mul u_mul (
@@ -90,7 +91,7 @@ module oct_vec_lane #(
     .re_i(weight_re_i), .raddr_i(weight_raddr_i), .rdata_o(weights_o)
   );
   logic pset_re;
-  assign pset_re = tap3_valid_i && tap3_i.last && cfg_i.mac;
+  assign pset_re = cfg_i.affine ? tap2_valid_i : (tap3_valid_i && tap3_i.last && cfg_i.mac);
   oct_sram_1r1w #(.Width(32), .Depth(PSets)) u_bias (
     .clk_i, .we_i(bias_we_i), .waddr_i(waddr_i[PSetW-1:0]), .wdata_i(word_i),
     .re_i(pset_re), .raddr_i(pset_i), .rdata_o(bias_o)

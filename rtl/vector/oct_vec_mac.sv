@@ -35,7 +35,8 @@ module oct_vec_mac #(
   output logic [N-1:0][31:0]    max_o            // code in r + 5
 );
 
-  // r + 2: operands. Padding contributes 0 (N1), to MAX the least code of the type; with SUM every weight is 1 (N8).
+  // r + 2: operands. Padding contributes 0 (N1), to MAX the least code of the type; with SUM every weight is 1 (N8); AFFINE is
+  // N6 with b = 0.
   logic [31:0]           a_sign, b_sign, za, zb;
   logic [OpW-1:0]        neutral;
   logic [N-1:0][OpW-1:0] a_d, b_d;
@@ -53,7 +54,9 @@ module oct_vec_mac #(
       end else begin
         a_d = {N{neutral}};
       end
-      if (cfg_i.sum) begin
+      if (cfg_i.affine) begin
+        b_d = '0;
+      end else if (cfg_i.sum) begin
         b_d = {N{OpW'(1)}};
       end else if (cfg_i.win) begin
         for (int unsigned l = 0; l < N; l++) b_d[l] = OpW'(oct_word_pkg::difference(weights_i[l] >> {tap2_i.wsel, 3'd0}, b_sign, zb));

@@ -11,8 +11,9 @@ package oct_vec_pkg;
     logic sum;      // WIN SUM
     logic max;      // WIN MAX
     logic copy;     // ELT modes
-    logic add;
+    logic add;      // ADD and AFFINE: the cell of N6
     logic mul;
+    logic affine;   // AFFINE: its ratio and addend are those of the lane in a parameter set
     logic use_b;    // ELT ADD and MUL read stream b
     // loops
     logic [11:0] mh;

@@ -327,6 +327,34 @@ Value StepWriter::Write(const ir::Mul& op) {
   return Clamp(y, op.clamp);
 }
 
+// The multiply-add of N13 in fp64, as in AddInDouble: every code of every channel is tried.
+Value StepWriter::Write(const ir::Affine& op) {
+  const ir::CodeRange codes = ir::FullRange(In(0).dtype);
+  const auto code_of = [&](float value) {
+    return std::nearbyintf(
+        std::clamp(value, static_cast<float>(op.clamp.lo), static_cast<float>(op.clamp.hi)));
+  };
+  for (size_t c = 0; c < op.factors.size(); ++c) {
+    const float factor = op.factors[c];
+    const float offset = op.offsets[c];
+    for (int q = codes.lo; q <= codes.hi; ++q) {
+      const double twice =
+          static_cast<double>(q) * static_cast<double>(factor) + static_cast<double>(offset);
+      if (code_of(std::fma(static_cast<float>(q), factor, offset)) !=
+          code_of(static_cast<float>(twice))) {
+        throw Inexpressible{fmt::format(
+            "the fused multiply-add of N13 with A = {:a}, F = {:a} needs more than fp64", factor,
+            offset)};
+      }
+    }
+  }
+  Shape along(In(0).shape.size() - 1, 1);
+  along[0] = In(0).shape[1];
+  Value v = b_.Node("Mul", {Double(ValueOf(0)), Double(b_.Floats(op.factors, along))});
+  v = Single(b_.Node("Add", {v, Double(b_.Floats(op.offsets, along))}));
+  return RoundToCode(v, op.clamp);
+}
+
 Value StepWriter::Write(const ir::Concat& op) {
   std::vector<Value> inputs;
   for (size_t i = 0; i < step_.inputs.size(); ++i) inputs.push_back(ValueOf(i));

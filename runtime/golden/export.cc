@@ -18,6 +18,7 @@ struct RuleOf {
   const char* operator()(const ir::AveragePool&) const { return "N8"; }
   const char* operator()(const ir::Add&) const { return "N6"; }
   const char* operator()(const ir::Mul&) const { return "N7"; }
+  const char* operator()(const ir::Affine&) const { return "N13"; }
   const char* operator()(const ir::Concat&) const { return "N9"; }
   const char* operator()(const ir::Quantize&) const { return "N4"; }
   const char* operator()(const ir::Dequantize&) const { return "N4"; }

@@ -74,6 +74,7 @@ class StepWriter {
   Value Write(const ir::AveragePool& op);
   Value Write(const ir::Add& op);
   Value Write(const ir::Mul& op);
+  Value Write(const ir::Affine& op);
   Value Write(const ir::Concat& op);
   Value Write(const ir::Slice& op);
   Value Write(const ir::Pad& op);

@@ -323,6 +323,22 @@ class StepEvaluator {
     return y;
   }
 
+  Tensor Eval(const ir::Affine& op) const {
+    const Tensor& x = *in_[0];
+    Tensor y = MakeOutput();
+    const num::CodeRange range = NumRange(op.clamp);
+    const int64_t channels = x.shape[1];
+    const int64_t inner = x.size() / (x.shape[0] * channels);
+    for (int64_t at = 0; at < x.size(); ++at) {
+      const auto c = static_cast<size_t>(at / inner % channels);
+      const uint8_t byte = x.bytes[static_cast<size_t>(at)];
+      const int q = x.dtype == DType::kS8 ? static_cast<int8_t>(byte) : byte;
+      y.bytes[static_cast<size_t>(at)] =
+          static_cast<uint8_t>(num::fp::Affine(q, {op.factors[c], op.offsets[c]}, range));
+    }
+    return y;
+  }
+
   Tensor Eval(const ir::Concat& op) const { return ir::ConcatTensors(in_, op.axis); }
   Tensor Eval(const ir::Slice& op) const {
     return ir::SliceTensor(*in_[0], op.starts, op.steps, out_.shape);

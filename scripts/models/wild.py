@@ -242,7 +242,7 @@ def codes_at_the_edges(w):
     w.output(w.quantize(y, Y_SCALE, Y_ZERO), dtype=UINT8)
 
 
-@case("BatchNormalization left in the graph", host_step=True, tolerance=Y_SCALE)
+@case("BatchNormalization left in the graph", tolerance=Y_SCALE)
 def batch_normalization(w):
     x = w.quantized(w.conv(w.quantized(w.input())), Y_SCALE, Y_ZERO)
     x = w.node("BatchNormalization", [x] + [w.constant(w.rng.uniform(0.5, 1.5, 5)) for _ in range(4)])

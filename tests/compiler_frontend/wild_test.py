@@ -155,13 +155,44 @@ def folded_weights():
 
 
 def batch_normalization():
-    m = Model()
-    y = m.qdq(m.conv(start(m), S, 3, 5, [3, 3]), 0.05, 110)
-    p = [m.const(m.rng.uniform(0.5, 1.5, 5).astype(np.float32)) for _ in range(4)]
-    result = equal(finish(m, m.node("BatchNormalization", [y] + p)), tolerance=1)
-    check("BatchNormalization" in result.host(), f"host steps {result.host()}")
+    def begin():
+        m = Model()
+        y = m.qdq(m.conv(start(m), S, 3, 5, [3, 3]), 0.05, 110)
+        scale = (m.rng.uniform(0.5, 1.5, 5) * [1, -1, 1, 1, -1]).astype(np.float32)
+        return m, y, [scale, *(m.rng.uniform(0.5, 1.5, 5).astype(np.float32) for _ in range(3))]
+
+    # On codes it is one step (N13); the Relu behind it clamps the codes.
+    m, y, p = begin()
+    result = equal(finish(m, m.node("BatchNormalization", [y] + [m.const(v) for v in p])), tolerance=1)
+    check(result.ops() == ["Quantize", "Conv", "Affine", "Dequantize"], f"steps {result.ops()}")
     m.nodes[-3].attribute.append(helper.make_attribute("training_mode", 1))
     refused(m, "BatchNormalization", "training")
+    m, y, p = begin()
+    y = m.node("Relu", [m.node("BatchNormalization", [y] + [m.const(v) for v in p], epsilon=0.01)])
+    result = equal(finish(m, y), tolerance=1)
+    check(result.ops() == ["Quantize", "Conv", "Affine", "Dequantize"], f"steps {result.ops()}")
+    # Quantized parameters, as quantizers write them.
+    m, y, p = begin()
+    s = np.float32(0.012)
+    scale = m.dq(m.const(np.clip(np.rint(p[0] / s), -127, 127).astype(np.int8)), s, 0, np.int8)
+    bias = m.dq(m.const(np.rint(p[1] / np.float32(1e-4)).astype(np.int32)), 1e-4, 0, np.int32)
+    y = m.node("BatchNormalization", [y, scale, bias, m.const(p[2]), m.const(p[3])])
+    result = equal(finish(m, y), tolerance=1)
+    check(result.ops() == ["Quantize", "Conv", "Affine", "Dequantize"], f"steps {result.ops()}")
+    # A float input or result stays on the host.
+    m, y, p = begin()
+    y = m.node("BatchNormalization", [m.node("Softplus", [m.node("Sub", [y, y])])] + [m.const(v) for v in p])
+    result = equal(finish(m, y), tolerance=1)
+    check("BatchNormalization" in result.host(), f"host steps {result.host()}")
+    m, y, p = begin()
+    m.output(m.node("BatchNormalization", [y] + [m.const(v) for v in p]))
+    result = equal(m, tolerance=1)
+    check("BatchNormalization" in result.host(), f"host steps {result.host()}")
+    # Parameters without a finite result.
+    m, y, p = begin()
+    p[3][2] = -1
+    finish(m, m.node("BatchNormalization", [y] + [m.const(v) for v in p], name="norm"))
+    refused(m, "'norm' (BatchNormalization): channel 2", "variance -1")
 
 
 def no_operations():

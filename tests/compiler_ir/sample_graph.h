@@ -40,7 +40,10 @@ class SampleGraph {
     const TensorId global =
         Add(GlobalAveragePool{0.11f, {0, 255}}, {s}, Codes("global", {1, 4, 1, 1}));
     const TensorId p = Add(Mul{0.01f, {0, 255}}, {s, global}, Codes("mul", {1, 4, 3, 3}));
-    const TensorId joined = Add(Concat{1}, {p, s}, Codes("concat", {1, 8, 3, 3}));
+    const TensorId n =
+        Add(Affine{{0.5f, -0.0f, 1e-40f, -2.5f}, {1.5f, -0.0f, 3.0f, 1e9f}, {9, 250}}, {p},
+            Codes("affine", {1, 4, 3, 3}));
+    const TensorId joined = Add(Concat{1}, {n, s}, Codes("concat", {1, 8, 3, 3}));
     const TensorId cut =
         Add(Slice{{0, 7, 0, 1}, {1, -2, 1, 1}}, {joined}, Codes("slice", {1, 4, 3, 2}));
     const TensorId pad = Add(Pad{{0, 0, 1, 0}, {0, 0, 0, 1}, PadMode::kConstant, 128}, {cut},

@@ -183,6 +183,16 @@ INSTANTIATE_TEST_SUITE_P(
                    OpOf<ir::Add>(s, "add").f = std::numeric_limits<float>::infinity();
                  },
                  "a constant is not finite"},
+        Breakage{"AffineChannels",
+                 [](SampleGraph& s) { OpOf<Affine>(s, "affine").offsets.pop_back(); },
+                 "one factor and one offset per channel"},
+        Breakage{"AffineConstant",
+                 [](SampleGraph& s) {
+                   OpOf<Affine>(s, "affine").factors[1] = std::numeric_limits<float>::infinity();
+                 },
+                 "a constant is not finite"},
+        Breakage{"AffineClamp", [](SampleGraph& s) { OpOf<Affine>(s, "affine").clamp.hi = 256; },
+                 "does not fit"},
         Breakage{"MulRatio", [](SampleGraph& s) { OpOf<Mul>(s, "mul").r = -1; },
                  "its ratio is negative"}),
     [](const auto& info) { return std::string(info.param.name); });

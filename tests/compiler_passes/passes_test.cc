@@ -60,6 +60,8 @@ ir::Table Identity() {
   return table;
 }
 
+ir::Affine SomeAffine() { return {{0.7f, -1.3f, 0.0f}, {1.5f, -20.25f, 7.0f}, {-100, 120}}; }
+
 ir::Add SomeAdd() { return {0.7f, 1.3f, 1.5f, {-128, 127}}; }
 
 std::map<std::string, Tensor> RandomInputs(const ir::Graph& graph, uint32_t seed) {
@@ -199,6 +201,21 @@ TEST(FuseSteps, ConvolutionTakesTableAndAdd) {
   EXPECT_EQ(groups[0].output, add);
 }
 
+TEST(FuseSteps, NormalizationTakesTableOnly) {
+  std::mt19937 random(6);
+  GraphBuilder b;
+  const ir::TensorId x = b.Input("x");
+  const ir::TensorId norm = b.Step("norm", SomeAffine(), {x});
+  const ir::TensorId table = b.Step("table", RandomTable(random), {norm});
+  b.Output(b.Step("add", SomeAdd(), {x, table}));
+  const std::vector<FusedStep> groups = FuseSteps(b.graph);
+  ASSERT_EQ(groups.size(), 2u);
+  EXPECT_EQ(groups[0].main, 0);
+  EXPECT_EQ(groups[0].table, 1);
+  EXPECT_EQ(groups[0].residual, -1);
+  EXPECT_EQ(groups[0].output, table);
+}
+
 TEST(FuseSteps, NotWhenTheValueBetweenIsVisible) {
   std::mt19937 random(8);
   GraphBuilder b;
@@ -328,7 +345,8 @@ TEST(SplitBatch, OneImageComputesItsPartOfTheBatch) {
   GraphBuilder b;
   const ir::TensorId x = b.Input("x");
   const ir::TensorId conv = b.Step("conv", SmallConv(random), {x});
-  b.Output(b.Step("table", RandomTable(random), {conv}));
+  const ir::TensorId norm = b.Step("norm", SomeAffine(), {conv});
+  b.Output(b.Step("table", RandomTable(random), {norm}));
   for (ir::TensorInfo& info : b.graph.tensors) info.shape[0] = 3;
   ASSERT_TRUE(ir::Verify(b.graph));
   int64_t batch = 0;

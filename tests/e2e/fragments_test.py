@@ -1,4 +1,4 @@
-"""Networks drawn at test time: concatenations, splits, shuffles, depthwise and residual blocks of odd sizes, through the whole stack.
+"""Networks drawn at test time: concatenations, splits, shuffles, normalizations, depthwise and residual blocks of odd sizes, through the whole stack.
 
 OCTILE in the environment names the program; SEED and COUNT replay or widen the draw. Every network runs on the instruction simulator and
 the SystemC model of every named configuration, each step compared with the reference.
@@ -78,17 +78,33 @@ class Drawn:
         y = self.activate(self.b.conv(x, channels, out, kernel, stride=stride))
         return (y, out, (height - 1) // stride + 1, (width - 1) // stride + 1)
 
+    def norm(self, x, channels):
+        rng, name = self.b.rng, self.b.unique("norm")
+        scale = rng.uniform(0.2, 1.5, channels) * rng.choice([-1, 1, 1], channels)
+        if self.random.random() < 0.3:
+            scale[rng.integers(channels)] = 1e-30  # a dead channel
+        values = [scale, rng.normal(0, 0.3, channels), rng.normal(0, 0.3, channels), rng.uniform(0.3, 1.5, channels)]
+        parameters = [self.b.constant(v, f"{name}_{what}") for what, v in zip(("scale", "shift", "mean", "variance"), values)]
+        return self.b.node("BatchNormalization", [x, *parameters], name=name)
+
     def step(self):
         source = self.random.choice(self.maps[-3:])
         x, channels, height, width = source
         same = [m for m in self.maps if m[2:] == source[2:]]
-        kind = self.random.choice(["conv", "depthwise", "residual", "concat", "concat", "split", "shuffle", "pool", "average", "resize", "dense", "rows"])
+        kind = self.random.choice(["conv", "depthwise", "residual", "concat", "concat", "split", "shuffle", "pool", "average", "resize", "dense", "rows", "norm", "norm"])
         if kind == "conv":
             return self.conv(source, stride=self.random.choice([1, 1, 2]))
         if kind == "depthwise":
             kernel, stride = self.random.choice([3, 3, 5, 7]), self.random.choice([1, 1, 2])
             y = self.activate(self.b.depthwise(x, channels, kernel, stride=stride))
             return (y, channels, (height - 1) // stride + 1, (width - 1) // stride + 1)
+        if kind == "norm":  # that no convolution takes in; half of them behind a concatenation
+            parts = [source]
+            if self.random.random() < 0.5:
+                parts = [self.random.choice(same) for _ in range(self.random.randrange(2, 4))]
+                x = self.b.node("Concat", [p[0] for p in parts], axis=1)
+            channels = sum(p[1] for p in parts)
+            return (self.activate(self.norm(x, channels)), channels, height, width)
         if kind == "residual":
             return (self.activate(self.b.node("Add", [self.conv(source, channels, 3)[0], x])), *source[1:])
         if kind == "concat":
@@ -251,6 +267,28 @@ class FragmentsTest(unittest.TestCase):
                     moved = [e["reason"].split(", ", 1)[1] for e in document["edge_operators"] if " on the way" in e["reason"]]
                     self.assertEqual(sorted(moved), ["Reshape and Transpose and Reshape on the way", "Reshape and Transpose and Slice on the way",
                                                      "Reshape and Transpose on the way", "Transpose on the way"])
+
+    def test_normalization_of_any_rank_and_number_of_channels(self):
+        """Behind an image, a matrix product and a flattened image, with a table behind, and with more channel blocks than parameter sets."""
+        d = Drawn(3)
+        b = d.b = Builder("normalized", 3)
+        x = b.relu(b.conv(b.input("image", [1, 5, 6, 7]), 5, 300, 1))
+        plain = d.norm(b.input("plain", [1, 20, 6, 7]), 20)
+        images = b.silu(d.norm(b.node("Concat", [x, plain], axis=1), 320))
+        b.output(images, [1, 320, 6, 7])
+        flat = b.node("Reshape", [images, b.constant(np.array([1, 320, -1]), "shape", np.int64)])
+        b.output(d.norm(flat, 320), [1, 320, 42])
+        rows = b.gemm(b.flatten(b.node("GlobalAveragePool", [images])), 320, 13)
+        b.output(d.norm(rows, 13), [1, 13])
+        model = b.model()
+        with tempfile.TemporaryDirectory() as folder:
+            path, program = Path(folder) / "m.onnx", Path(folder) / "m.octile"
+            onnx.save(quantize(model, random_feeds(model, 2, 3), per_channel=True), path)
+            for config in CONFIGS:
+                result = run("run", path, "--device", "iss,systemc", "--config", config, "--require-device")
+                self.assertEqual(result.returncode, 0, f"{config}: {result.stderr}")
+                self.assertEqual(run("compile", path, "-o", program, "--config", config).returncode, 0)
+                self.assertIn("mode=AFFINE", run("disasm", program).stdout)
 
     def instructions(self, build, config="base"):
         """Names of the instructions of a network that `build` adds to a builder after a first convolution to 32 channels."""

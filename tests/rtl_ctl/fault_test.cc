@@ -175,6 +175,7 @@ TEST(Faults, OperandOfEveryKind) {
   add(Copy(), [](auto& o) { o.a_wrap = 4, o.a_row_step = 4; });
   add(Copy(), [](auto& o) { o.mode = isa::EltMode::kAdd, o.b_wrap = 2, o.b_row0 = 2; });
   add(Copy(), [](auto& o) { o.mode = isa::EltMode::kMul, o.b_banks = 8; });
+  add(Copy(), [](auto& o) { o.mode = isa::EltMode::kAffine, o.pset = 31, o.blocks = 2; });
   add(pack, [](auto& o) { o.in_off = kN; });
   add(pack, [](auto& o) { o.in_off_step = kN; });
   for (size_t i = 0; i < bad.size(); ++i) {

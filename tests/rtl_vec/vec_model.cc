@@ -290,7 +290,7 @@ Expected Machine::Run(const isa::Elt& op) {
             Read(r, op.a_addr + block * op.a_blk_stride + a_row.value + x * op.a_x_step,
                  {op.in_bank, op.in_banks}, 0, expected_.reads_a);
         Vector b(config_.n);
-        if (op.mode != isa::EltMode::kCopy) {
+        if (op.mode == isa::EltMode::kAdd || op.mode == isa::EltMode::kMul) {
           b = Read(r, op.b_addr + block * op.b_blk_stride + b_row.value + x * op.b_x_step,
                    {op.b_bank, op.b_banks}, 1, expected_.reads_b);
         }
@@ -305,6 +305,12 @@ Expected Machine::Run(const isa::Elt& op) {
           } else if (op.mode == isa::EltMode::kMul) {
             const float product = static_cast<float>((ca - za) * (cb - zb)) * c0;
             code = ClampCode(Saturate(product + c1, op.out_signed), lo, hi);
+          } else if (op.mode == isa::EltMode::kAffine) {
+            const int set = op.pset + block;
+            const float factor = std::bit_cast<float>(parameters_.mult[set][l]);
+            const float offset = std::bit_cast<float>(parameters_.bias[set][l]);
+            const float value = std::fma(static_cast<float>(ca), factor, offset);
+            code = ClampCode(Saturate(value, op.out_signed), lo, hi);
           }
           out[l] = Table(code, op.table, op.table_slot);
         }

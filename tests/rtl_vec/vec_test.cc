@@ -58,6 +58,9 @@ void RandomClamp(Random& random, bool is_signed, int32_t& lo, int32_t& hi) {
   hi = (b + min) & 0xff;
 }
 
+// The last quarter of the sets holds factors and offsets of ELT AFFINE.
+int FirstAffineSet(const Config& config) { return config.psets - config.psets / 4; }
+
 template <typename Op>
 void RandomOutput(Random& random, const Config& config, int columns, Op& op) {
   const int pitch = columns + random.Int(0, 2);
@@ -129,7 +132,7 @@ isa::Operation RandomWin(Random& random, const Config& config) {
   const int rows = (op.kh * op.kw + 3) / 4;
   op.wrow = far ? 0 : random.Int(0, config.wrows - rows * op.blocks);
   op.pset_shared = random.OneIn(3);
-  op.pset = random.Int(0, config.psets - op.blocks);
+  op.pset = random.Int(0, FirstAffineSet(config) - op.blocks);
   op.x_signed = random.OneIn(2);
   op.w_signed = random.OneIn(2);
   op.y_signed = random.OneIn(2);
@@ -198,7 +201,7 @@ isa::Operation RandomColumns(Random& random, const Config& config) {
   op.blocks = std::min(op.blocks, config.wrows / words);
   op.wrow = random.Int(0, config.wrows - words * op.blocks);
   op.pset_shared = random.OneIn(3);
-  op.pset = random.Int(0, config.psets - op.blocks);
+  op.pset = random.Int(0, FirstAffineSet(config) - op.blocks);
   op.x_signed = random.OneIn(2);
   op.w_signed = random.OneIn(2);
   op.y_signed = random.OneIn(2);
@@ -213,10 +216,11 @@ isa::Operation RandomColumns(Random& random, const Config& config) {
 
 isa::Operation RandomElt(Random& random, const Config& config) {
   isa::Elt op;
-  op.mode = static_cast<isa::EltMode>(random.Int(0, 2));
+  op.mode = static_cast<isa::EltMode>(random.Int(0, 3));
   op.mh = random.Int(1, 8);
   op.mw = random.Int(1, 12);
   op.blocks = random.Int(1, 3);
+  op.pset = random.Int(FirstAffineSet(config), config.psets - op.blocks);
   const auto input = [&](int32_t& addr, int32_t& row0, int32_t& row_step, int32_t& wrap,
                          int32_t& blk_stride, int32_t& x_step) {
     x_step = random.OneIn(5) ? 0 : random.Int(1, 2);
@@ -380,9 +384,9 @@ class Bench {
     if (testing::Test::HasFailure()) return;
     for (int64_t i : {0, 1, 2}) {
       EXPECT_GT(win_modes_[i], 0);
-      EXPECT_GT(elt_modes_[i], 0);
+      EXPECT_GT(column_modes_[i], 0);
     }
-    for (int64_t i : {0, 1, 2}) EXPECT_GT(column_modes_[i], 0);
+    for (int64_t i : {0, 1, 2, 3}) EXPECT_GT(elt_modes_[i], 0);
     EXPECT_GT(packs_, 0);
     EXPECT_GT(faults_, 0);
     EXPECT_GT(freezes_, 0);
@@ -454,10 +458,29 @@ class Bench {
       for (size_t i = 0; i < sizeof(value); ++i) bytes.push_back(p[i]);
     }
   }
+  // Factor and offset of AFFINE: either sign, zeros, and now and then near the ends of their
+  // domains.
+  void NewAffine(int set, int lane) {
+    const bool wild = random_.OneIn(8);
+    uint32_t factor = wild ? random_.LogUniform(-40, 19) : random_.LogUniform(-5, 1);
+    uint32_t offset =
+        wild ? random_.LogUniform(-64, 29)
+             : std::bit_cast<uint32_t>(static_cast<float>(random_.Int(-30000, 30000)) / 64.0f);
+    if (random_.OneIn(16)) factor = 0;
+    if (random_.OneIn(16)) offset = 0;
+    if (random_.OneIn(2)) factor |= 0x80000000u;
+    if (random_.OneIn(2)) offset ^= 0x80000000u;
+    parameters_.mult[set][lane] = factor;
+    parameters_.bias[set][lane] = static_cast<int32_t>(offset);
+  }
   // Chooses new contents for an entry and gives its bytes as LDP delivers them.
   std::vector<uint8_t> NewSet(int set) {
     std::vector<uint8_t> bytes;
     for (int l = 0; l < config_.n; ++l) {
+      if (set >= FirstAffineSet(config_)) {
+        NewAffine(set, l);
+        continue;
+      }
       parameters_.bias[set][l] =
           random_.OneIn(8) ? static_cast<int32_t>(random_.Word()) : random_.Int(-20000, 20000);
       parameters_.mult[set][l] = random_.OneIn(16) ? 0 : random_.LogUniform(-15, -4);
@@ -620,7 +643,7 @@ class Bench {
   Vector a_data_, b_data_;  // what the buffer's read ports show
   Dut dut_;
   int64_t cycle_ = 0;
-  int64_t win_modes_[3] = {}, column_modes_[3] = {}, elt_modes_[3] = {}, packs_ = 0, faults_ = 0,
+  int64_t win_modes_[3] = {}, column_modes_[3] = {}, elt_modes_[4] = {}, packs_ = 0, faults_ = 0,
           freezes_ = 0, padding_ = 0, wraps_ = 0, writes_ = 0;
 };
 

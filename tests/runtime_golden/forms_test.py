@@ -316,6 +316,13 @@ def float_layers():
     m.output(m.node("InstanceNormalization", [x, weights(m, 6), weights(m, 6)]))
     m.output(m.node("LayerNormalization", [x, weights(m, 9, 8), weights(m, 9, 8)], axis=2))
     equal(m, ["Sqrt", "Div"], ["BatchNormalization", "LayerNormalization", "InstanceNormalization"])
+    # Of codes (N13): one multiply-add on doubles.
+    for dtype, other in ((np.uint8, np.uint8), (np.int8, np.uint8), (np.int8, np.int8)):
+        m = Model()
+        x = m.qdq(m.input([2, 6, 9, 8]), 0.02, 3, dtype)
+        y = m.node("BatchNormalization", [x, weights(m, 6), weights(m, 6), weights(m, 6), m.const(m.rng.uniform(0.5, 2, 6).astype(np.float32))])
+        m.output(m.qdq(m.node("Relu", [y]), 0.015, 21, other))
+        equal(m, ["Mul", "Add"], ["BatchNormalization", "Sqrt"])
     for mode in ("half_pixel", "align_corners", "asymmetric", "pytorch_half_pixel"):
         m = Model()
         x = m.input([1, 3, 7, 6])

@@ -273,6 +273,31 @@ TEST(GoldenExport, AddThatNeedsMoreThanFp64IsRefused) {
       << result.error().message;
 }
 
+ir::Graph Normalization(std::vector<float> factors, std::vector<float> offsets) {
+  GraphMaker maker(DType::kU8, {1, 2, 3, 3}, ir::Quantization{0.5f, 3});
+  maker.Output(maker.Step(ir::Affine{std::move(factors), std::move(offsets), {10, 250}}, {0}, "y",
+                          DType::kU8, {1, 2, 3, 3}, ir::Quantization{0.25f, 9}));
+  return maker.graph;
+}
+
+TEST(GoldenExport, NormalizationIsAMultiplyAddInFp64) {
+  const Exported e(Normalization({0.37f, -1.5f}, {100.0f, 200.25f}));
+  EXPECT_EQ(e.Operators(),
+            (Names{"Cast", "Cast", "Mul", "Cast", "Add", "Cast", "Clip", "Round", "Cast"}));
+}
+
+TEST(GoldenExport, NormalizationThatNeedsMoreThanFp64IsRefused) {
+  // 3 * 10136235 * 2^-21 = 14.5 + 2^-21, the middle of two fp32; the offset lies beyond fp64 there,
+  // and decides between the codes 14 and 15.
+  const float factor = 10136235 * 0x1p-21f;
+  EXPECT_TRUE(Export(Normalization({1.0f, factor}, {0.5f, 0.0f})));
+  const auto result = Export(Normalization({1.0f, factor}, {0.5f, 0x1p-60f}));
+  ASSERT_FALSE(result);
+  EXPECT_EQ(result.error().code, ErrorCode::kModel);
+  EXPECT_NE(result.error().message.find("step 'y' (Affine)"), std::string::npos)
+      << result.error().message;
+}
+
 TEST(GoldenExport, MultiplyCarriesItsRatio) {
   GraphMaker maker(DType::kU8, {1, 4}, ir::Quantization{0.5f, 3});
   maker.Output(maker.Step(ir::Mul{0.37f, {10, 255}}, {0, 0}, "y", DType::kS8, {1, 4},

@@ -116,7 +116,10 @@ TEST(Rows, StayInsideTheirOperands) {
     Guarded<int16_t> wide(count), taps(count);
     Guarded<int32_t> acc(count);
     Guarded<uint32_t> mult(count);
+    Guarded<float> factors(count), offsets(count);
     std::fill_n(mult.data(), count, FloatBits(0.5f));
+    std::fill_n(factors.data(), count, -0.5f);
+    std::fill_n(offsets.data(), count, 4.25f);
     std::fill_n(wide.data(), count, int16_t{3});
     std::fill_n(taps.data(), count, int16_t{-5});
     const int16_t* rows[] = {wide.data()};
@@ -127,6 +130,8 @@ TEST(Rows, StayInsideTheirOperands) {
       EXPECT_EQ(y.data()[count - 1], 12) << IsaName(isa);
       AddRow(a.data(), kU8, b.data(), kU8, count, {1, 1, 2}, kU8, y.data(), isa);
       EXPECT_EQ(y.data()[count - 1], 2) << IsaName(isa);
+      AffineRow(a.data(), kU8, count, factors.data(), offsets.data(), kU8, y.data(), isa);
+      EXPECT_EQ(y.data()[count - 1], 4) << IsaName(isa);
       MulRow(a.data(), kU8, 2, b.data(), kU8, 3, count, 1, 0, kU8, y.data(), isa);
       EXPECT_EQ(y.data()[count - 1], 6) << IsaName(isa);
     }
@@ -285,6 +290,26 @@ TEST(AddRow, EqualsTheScalarForm) {
     }
     for (Isa isa : kAll) {
       AddRow(a.data(), ta, b.data(), tb, a.size(), *c, ty, y.data(), isa);
+      ASSERT_EQ(y, expected) << IsaName(isa);
+    }
+  }
+}
+
+TEST(AffineRow, EqualsTheScalarForm) {
+  Random random(36);
+  std::vector<uint8_t> x(4096 + 5), y(x.size()), expected(x.size());
+  std::vector<float> factors(x.size()), offsets(x.size());
+  for (int round = 0; round < 60; ++round) {
+    const CodeRange tx = random.Int(0, 1) ? kU8 : kS8, ty = random.Int(0, 1) ? kU8 : kS8;
+    for (size_t i = 0; i < x.size(); ++i) {
+      x[i] = static_cast<uint8_t>(random.Int(0, 255));
+      factors[i] = random.TieRatio(6, 4) * (random.Int(0, 1) ? 1.0f : -1.0f);
+      offsets[i] = random.Near(static_cast<float>(random.Int(-800, 800)) / 8, 2);
+      const int code = tx == kU8 ? x[i] : static_cast<int8_t>(x[i]);
+      expected[i] = static_cast<uint8_t>(fp::Affine(code, {factors[i], offsets[i]}, ty));
+    }
+    for (Isa isa : kAll) {
+      AffineRow(x.data(), tx, x.size(), factors.data(), offsets.data(), ty, y.data(), isa);
       ASSERT_EQ(y, expected) << IsaName(isa);
     }
   }

@@ -167,6 +167,82 @@ TEST(AddConstants, SupportedRange) {
   }
 }
 
+TEST(AffineConstants, AreTheRule) {
+  // k = 3 / sqrt(3.75 + 0.25) = 1.5; A = 0.5 * 1.5 / 0.25 = 3; F = (1 - 2 * 1.5) / 0.25 + 5 - 7
+  // * 3.
+  const auto c = MakeAffineConstants({3, 1, 2, 3.75f}, 0.25f, 0.5f, 7, kS8, 0.25f, 5, kS8);
+  ASSERT_TRUE(c.has_value());
+  EXPECT_EQ(*c, (AffineConstants{3, -24}));
+  const auto negative = MakeAffineConstants({-3, 1, 2, 3.75f}, 0.25f, 0.5f, -7, kS8, 0.25f, 5, kS8);
+  ASSERT_TRUE(negative.has_value());
+  EXPECT_EQ(*negative, (AffineConstants{-3, 4 * 4 + 5 - 21}));
+  // A dead channel is its offset whatever the zero point; an offset too small is none.
+  const auto dead = MakeAffineConstants({1e-20f, 1, 0, 1}, 0, 1, 100, kS8, 0.25f, 5, kS8);
+  ASSERT_TRUE(dead.has_value());
+  EXPECT_EQ(*dead, (AffineConstants{0, 9}));
+  const auto none = MakeAffineConstants({1, 1e-30f, 0, 1}, 0, 1, 0, kS8, 1, 0, kS8);
+  ASSERT_TRUE(none.has_value());
+  EXPECT_EQ(*none, (AffineConstants{1, 0}));
+}
+
+TEST(AffineConstants, GiveTheCodesOfTheFp32Kernel) {
+  Random random(19);
+  int64_t adjusted = 0, other = 0;
+  for (int i = 0; i < 20'000; ++i) {
+    const CodeRange in = random.Int(0, 1) ? kU8 : kS8, out = random.Int(0, 1) ? kU8 : kS8;
+    const NormalizationChannel channel{
+        random.Scale(-3, 1) * (random.Int(0, 1) ? 1.0f : -1.0f), random.Scale(-6, 1),
+        random.Scale(-6, 1) * (random.Int(0, 1) ? 1.0f : -1.0f), random.Scale(-4, 2)};
+    const float sx = random.Scale(-8, 0), sy = sx * random.Scale(-1, 2), epsilon = 1e-5f;
+    const int zx = random.Int(in.lo, in.hi), zy = random.Int(out.lo, out.hi);
+    const auto c = MakeAffineConstants(channel, epsilon, sx, zx, in, sy, zy, out);
+    ASSERT_TRUE(c.has_value());
+    const double k = channel.scale / std::sqrt(double(channel.variance) + double(epsilon));
+    const double offset = (channel.bias - channel.mean * k) / double(sy);
+    const auto nearest = static_cast<float>(sx * k / double(sy));
+    adjusted +=
+        *c != AffineConstants{nearest, static_cast<float>(offset + zy - zx * double(nearest))};
+    for (int q = in.lo; q <= in.hi; ++q)
+      other += fp::Affine(q, *c, out) != NormalizeInFp32(q, channel, epsilon, sx, zx, sy, zy, out);
+  }
+  EXPECT_GT(adjusted, 5);
+  EXPECT_EQ(other, 0);
+}
+
+TEST(AffineConstants, Refused) {
+  const NormalizationChannel good{1, 0, 0, 1};
+  EXPECT_TRUE(MakeAffineConstants(good, 0, 1, 0, kS8, 1, 0, kS8).has_value());
+  for (const float bad : {0.0f, -1.0f, 1e-40f, kInfinity, kNan}) {
+    EXPECT_FALSE(MakeAffineConstants(good, 0, bad, 0, kS8, 1, 0, kS8).has_value()) << bad;
+    EXPECT_FALSE(MakeAffineConstants(good, 0, 1, 0, kS8, bad, 0, kS8).has_value()) << bad;
+  }
+  for (const float bad : {kInfinity, -kInfinity, kNan}) {
+    EXPECT_FALSE(MakeAffineConstants({bad, 0, 0, 1}, 0, 1, 0, kS8, 1, 0, kS8).has_value()) << bad;
+    EXPECT_FALSE(MakeAffineConstants({1, bad, 0, 1}, 0, 1, 0, kS8, 1, 0, kS8).has_value()) << bad;
+    EXPECT_FALSE(MakeAffineConstants({1, 0, bad, 1}, 0, 1, 0, kS8, 1, 0, kS8).has_value()) << bad;
+  }
+  for (const float bad : {-1.0f, 0.0f, kNan})
+    EXPECT_FALSE(MakeAffineConstants({1, 0, 0, bad}, 0, 1, 0, kS8, 1, 0, kS8).has_value()) << bad;
+  EXPECT_FALSE(MakeAffineConstants({1e30f, 0, 0, 1}, 0, 1e30f, 0, kS8, 1, 0, kS8).has_value());
+  const auto error = MakeAffineConstants({1, 0, 0, -2}, 1, 1, 0, kS8, 1, 0, kS8);
+  ASSERT_FALSE(error.has_value());
+  EXPECT_NE(error.error().message.find("variance -2"), std::string::npos) << error.error().message;
+}
+
+TEST(AffineConstants, SupportedRange) {
+  for (const float sign : {1.0f, -1.0f}) {
+    EXPECT_TRUE(SupportedAffineConstants({sign * 0x1p-40f, sign * 0x1.fffffep29f}));
+    EXPECT_TRUE(SupportedAffineConstants({sign * 0x1p20f, sign * 0x1p-64f}));
+    EXPECT_TRUE(SupportedAffineConstants({sign * 0.0f, sign * 0.0f}));
+    EXPECT_FALSE(SupportedAffineConstants({sign * 0x1p-41f, 0}));
+    EXPECT_FALSE(SupportedAffineConstants({sign * 0x1.000002p20f, 0}));
+    EXPECT_FALSE(SupportedAffineConstants({1, sign * 0x1p30f}));
+    EXPECT_FALSE(SupportedAffineConstants({1, sign * 0x1p-65f}));
+  }
+  EXPECT_FALSE(SupportedAffineConstants({kNan, 0}));
+  EXPECT_FALSE(SupportedAffineConstants({0, kNan}));
+}
+
 TEST(QuantizeDequantize, CornerCases) {
   EXPECT_EQ(fp::Quantize(kNan, 1, 3, kU8), 0);
   EXPECT_EQ(fp::Quantize(kNan, 1, 3, kS8), -128);

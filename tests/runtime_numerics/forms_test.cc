@@ -258,6 +258,7 @@ TEST(FmaF32, EqualsTheFusedMultiplyAdd) {
       // Few significand bits below a certain place: the product is often half-way between two fp32.
       r = BitsFloat(FloatBits(r) & (0xffffffffu << random.Int(0, 8)));
     }
+    if (random.Int(0, 3) == 0) r = -r;
     float t = 0;
     const float sign = random.Int(0, 1) ? 1.0f : -1.0f;
     switch (random.Int(0, 3)) {
@@ -286,6 +287,93 @@ TEST(FmaF32, EqualsTheFusedMultiplyAdd) {
   }
   EXPECT_GT(tie_broken, 100);
   EXPECT_GT(cancelled, 100);
+}
+
+// ---- N13, unfolded batch normalization ----
+
+TEST(Affine, FormsAgreeAndEveryRoundingCounts) {
+  Random random(15);
+  Evidence evidence;
+  int64_t unfused = 0, half_away = 0, truncated = 0, zero_after = 0, sign_lost = 0;
+  for (int i = 0; i < 10'000; ++i) {
+    const CodeRange range = RangeOf(random);
+    const int zy = TypeZero(random, range);
+    const CodeRange type = random.Int(0, 1) ? kU8 : kS8;
+    const int zx = random.Int(type.lo, type.hi);
+    const float sy = random.Scale(-6, 2);
+    // A factor whose products with codes are on or beside half-integers, of either sign.
+    const float factor = random.TieRatio(2, 5) * (random.Int(0, 1) ? 1.0f : -1.0f);
+    NormalizationChannel channel;
+    channel.variance = random.Scale(-4, 4);
+    channel.mean = random.Scale(-4, 2) * (random.Int(0, 1) ? 1.0f : -1.0f);
+    const float epsilon = 1e-5f;
+    const float sx = random.Scale(-6, 2);
+    const double deviation = std::sqrt(double(channel.variance) + double(epsilon));
+    channel.scale = static_cast<float>(double(factor) * sy / sx * deviation);
+    const double k = channel.scale / deviation;
+    channel.bias =
+        random.Near(static_cast<float>(channel.mean * k + sy * random.Int(-400, 400) / 4.0), 2);
+    const auto c =
+        MakeAffineConstants(channel, epsilon, sx, zx, type, sy, zy, range.lo < 0 ? kS8 : kU8);
+    ASSERT_TRUE(c.has_value());
+    ASSERT_TRUE(SupportedAffineConstants(*c));
+    for (int q = type.lo; q <= type.hi; ++q) {
+      const int expected = fp::Affine(q, *c, range);
+      ASSERT_EQ(hw::Affine(q, FloatBits(c->a), FloatBits(c->f), range.lo, range.hi), expected)
+          << q << " " << c->a << " " << c->f;
+      const double exact = double(q) * double(c->a) + double(c->f);
+      evidence.Count(
+          exact, std::max({std::abs(exact), std::abs(double(q) * c->a), std::abs(double(c->f))}));
+      // Never more than one code from the real value of the network's expression.
+      const double real =
+          ((double(q - zx) * sx - channel.mean) * k + channel.bias) / sy + double(zy);
+      ASSERT_LE(std::abs(std::clamp(real, double(range.lo), double(range.hi)) - expected), 0.501)
+          << q << " " << real;
+      const auto code = [&](double v) {
+        return static_cast<int>(std::nearbyint(std::clamp(v, double(range.lo), double(range.hi))));
+      };
+      const float v = std::fma(float(q), c->a, c->f);
+      const float product = float(q) * c->a;
+      unfused += code(product + c->f) != expected;
+      half_away +=
+          static_cast<int>(std::round(std::clamp(double(v), double(range.lo), double(range.hi)))) !=
+          expected;
+      truncated += code(std::trunc(v)) != expected;
+      zero_after += code(std::nearbyint(double(v) - zy) + zy) != expected;
+      sign_lost += fp::Affine(q, {std::abs(c->a), c->f}, range) != expected;
+    }
+  }
+  evidence.ExpectEnough();
+  EXPECT_GT(unfused, 100);
+  EXPECT_GT(half_away, 100);
+  EXPECT_GT(truncated, 100);
+  EXPECT_GT(zero_after, 100);
+  EXPECT_GT(sign_lost, 100);
+}
+
+TEST(Affine, FormsAgreeOverTheSupportedRange) {
+  Random random(16);
+  for (int i = 0; i < 2'000'000; ++i) {
+    AffineConstants c;
+    const int q = random.Int(-128, 255);
+    const float sign = random.Int(0, 1) ? 1.0f : -1.0f;
+    c.a = random.Int(0, 19) == 0 ? sign * 0.0f : sign * random.Scale(-40, 20);
+    switch (random.Int(0, 3)) {
+      case 0:
+        c.f = sign * 0.0f;
+        break;
+      case 1:
+        c.f = random.Scale(-64, 30) * (random.Int(0, 1) ? 1.0f : -1.0f);
+        break;
+      default:  // cancels the product almost wholly
+        c.f = random.Near(-c.a * static_cast<float>(q), 4);
+    }
+    if (!SupportedAffineConstants(c)) continue;
+    const CodeRange range = random.Int(0, 1) ? kU8 : kS8;
+    ASSERT_EQ(hw::Affine(q, FloatBits(c.a), FloatBits(c.f), range.lo, range.hi),
+              fp::Affine(q, c, range))
+        << q << " " << c.a << " " << c.f;
+  }
 }
 
 // ---- N7 ----

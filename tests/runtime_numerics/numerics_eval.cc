@@ -179,6 +179,28 @@ void Add(const Arguments& in, Result& out) {
   }
 }
 
+// q, scale, B, mean, variance (each per q), epsilon, sx, zx, sy, zy, lo, hi, least and greatest q
+void Affine(const Arguments& in, Result& out) {
+  NormalizationChannel last;
+  AffineConstants c;
+  for (size_t i = 0; i < in.Count(); ++i) {
+    const int q = in.Int(0, i);
+    const NormalizationChannel channel{in.Float(1, i), in.Float(2, i), in.Float(3, i),
+                                       in.Float(4, i)};
+    const CodeRange range = in.Range(10, i);
+    // The codes of one channel follow each other.
+    if (i == 0 || std::memcmp(&channel, &last, sizeof(channel)) != 0) {
+      c = Value(MakeAffineConstants(channel, in.Float(5, i), in.Float(6, i), in.Int(7, i),
+                                    in.Range(12, i), in.Float(8, i), in.Int(9, i), range));
+      last = channel;
+    }
+    const int code = fp::Affine(q, c, range);
+    if (!SupportedAffineConstants(c)) Die(2, "unsupported constants");
+    Agree("N13", i, code, hw::Affine(q, FloatBits(c.a), FloatBits(c.f), range.lo, range.hi));
+    out.Int(code);
+  }
+}
+
 // a, b, sa, za, sb, zb, sc, zc, lo, hi
 void Mul(const Arguments& in, Result& out) {
   for (size_t i = 0; i < in.Count(); ++i) {
@@ -324,6 +346,7 @@ const std::map<std::string, void (*)(const Arguments&, Result&)> kRules = {
     {"bias_scale", BiasScale},
     {"add", Add},
     {"mul", Mul},
+    {"affine", Affine},
     {"quantize", Quantize},
     {"dequantize", Dequantize},
     {"rescale", Rescale},

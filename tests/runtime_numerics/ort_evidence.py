@@ -1193,6 +1193,79 @@ def softmax():
         FAILURES.append("N13 Softmax: outside its bound")
 
 
+def batch_normalization():
+    """N13, our own rule: equal where the parameters are drawn at random, at most one code apart where many values are ties."""
+    rng = np.random.default_rng(18)
+    channels, epsilon = 64, F(1e-5)
+    # What differs, of how many outputs: parameters at random, and such that many values lie beside a tie.
+    differing, outputs, apart, near = [0, 0], [0, 0], 0, 0
+    variants = {}
+    for i in range(160):
+        ties = i % 8 == 7
+        types = (U8, S8)[i % 2], (U8, S8)[(i // 2) % 2]
+        (lo, hi), (first, last) = limits(types[1]), limits(types[0])
+        sx, zx, zy = scale(rng, -8, 0), zero_point(rng, types[0]), zero_point(rng, types[1])
+        sy = F(sx * F(2.0 ** rng.uniform(-1, 2)))
+        variance = rng.uniform(0.05, 3, channels).astype(F)
+        gain = (rng.uniform(0.1, 2, channels) * rng.choice([-1, 1], channels)).astype(F)
+        mean, bias = (rng.normal(0, 1, channels).astype(F) for _ in range(2))
+        deviation = np.sqrt(variance.astype(np.float64) + np.float64(epsilon))
+        if ties:
+            ratio = np.array([tie_ratio(rng, 2) for _ in range(channels)])
+            gain = nudge(rng, (ratio * np.float64(sy) / np.float64(sx) * deviation).astype(F), 2)
+            steps = rng.integers(-200, 200, channels) / 4
+            bias = nudge(rng, (mean * (gain / deviation) + steps * np.float64(sy)).astype(F), 2)
+        parameters = [gain, bias, mean, variance]
+        g = Graph()
+        values = [g.constant(v) for v in parameters]
+        if i % 4 == 1:  # the forms that quantizers make: int8 scale, int32 B
+            s, t = F(np.abs(gain).max() / 127), F(sx * F(0.01))
+            codes = np.clip(np.rint(gain / s), -127, 127).astype(np.int8), np.rint(bias / t).astype(np.int32)
+            parameters[:2] = codes[0].astype(F) * s, codes[1].astype(F) * t
+            values[0] = g.dequantize(g.constant(codes[0]), s, np.int8(0))
+            values[1] = g.dequantize(g.constant(codes[1]), t, np.int32(0))
+        x = g.dequantize(g.input(types[0], [1, channels, 1, 256]), sx, types[0](zx))
+        y = g.node("BatchNormalization", [x, *values], epsilon=float(epsilon))
+        g.output(g.quantize(y, sy, types[1](zy)), types[1])
+        q = np.broadcast_to(np.arange(first, last + 1), (channels, 256))
+        theirs = run(g.session(), q[None, :, None].astype(types[0])).reshape(-1).astype(np.int64)
+        q = q.reshape(-1)
+        rows = [np.repeat(v, 256) for v in parameters]
+        ours = evaluate("affine", q, *rows, epsilon, sx, zx, sy, zy, lo, hi, first, last)
+        difference = np.abs(ours - theirs)
+        apart = max(apart, int(difference.max()))
+        differing[ties] += int(np.count_nonzero(difference))
+        outputs[ties] += q.size
+        k = rows[0] / np.sqrt(rows[3].astype(np.float64) + np.float64(epsilon))
+        a = k * np.float64(sx) / np.float64(sy)
+        f = (rows[1] - rows[2] * k) / np.float64(sy) + zy - zx * a
+        real = q * a + f
+        near += int(np.count_nonzero(near_ties(real, np.maximum(np.abs(q * a), np.abs(f)))))
+        a32 = a.astype(F).astype(np.float64)
+        f32 = ((rows[1] - rows[2] * k) / np.float64(sy) + zy - zx * a32).astype(F)
+        half = F(2.0**-16) * F(2.0) ** np.ceil(np.log2(np.abs(a)))
+        for name, wrong in {
+            "nearest constants, not tried": fma(q, a32, f32),
+            "no epsilon": q * (rows[0] / np.sqrt(rows[3].astype(np.float64)) * np.float64(sx) / np.float64(sy)) + f,
+            "A of 16 bits": q * (np.rint(a / half) * half) + f,
+            "F rounded to an integer": q * a + np.rint(f),
+            "zero point of the input ignored": real + zx * a,
+            "truncated": np.trunc(real),
+        }.items():
+            count = np.count_nonzero(saturate(rint(wrong), lo, hi) != theirs)
+            variants[name] = variants.get(name, 0) + (0 if ties else int(count))
+    caught = all(variants.values())
+    ok = apart <= 1 and differing[0] == 0 and outputs[0] >= MILLION and near * 10 >= outputs[1] and caught
+    print(
+        f"{'ok  ' if ok else 'FAIL'} N13 BatchNormalization: {sum(outputs)} outputs, {near} near ties; at most {apart} apart: "
+        f"{differing[0]} of {outputs[0]} with random parameters, {differing[1]} of {outputs[1]} beside ties; "
+        f"wrong variants: {', '.join(f'{name} {count}' for name, count in variants.items())}",
+        flush=True,
+    )
+    if not ok:
+        FAILURES.append("N13 BatchNormalization: outside its bound")
+
+
 ALL = [
     conv,
     bias,
@@ -1212,6 +1285,7 @@ ALL = [
     qsoftmax,
     float_results,
     softmax,
+    batch_normalization,
 ]
 
 

@@ -447,6 +447,27 @@ TEST(Verifier, ParametersLieInTheirDomains) {
   words[2] = 0xffffffff;  // a bias may be anything
   EXPECT_EQ(check(with(window, "SUM")), "");
 
+  // Offsets and factors of AFFINE in the same words: N = 4 offsets, then 4 factors.
+  words[2] = 0;
+  for (const float good : {0.f, -0.f, 0x1p-40f, -0x1p20f}) {
+    words[6] = bits(good);
+    EXPECT_EQ(check(with(elt, "AFFINE")), "") << good;
+  }
+  for (const float bad : {0x1p-41f, -0x1.000002p20f, -INFINITY, static_cast<float>(NAN)}) {
+    words[6] = bits(bad);
+    EXPECT_THAT(check(with(elt, "AFFINE")), HasSubstr("VEC_SET 0 with factor 2 = ")) << bad;
+  }
+  words[6] = 0;
+  for (const float good : {-0.f, 0x1p-64f, -0x1.fffffep29f}) {
+    words[2] = bits(good);
+    EXPECT_EQ(check(with(elt, "AFFINE")), "") << good;
+  }
+  for (const float bad : {-0x1p-65f, 0x1p30f, static_cast<float>(NAN)}) {
+    words[2] = bits(bad);
+    EXPECT_THAT(check(with(elt, "AFFINE")), HasSubstr("VEC_SET 0 with offset 2 = ")) << bad;
+  }
+  words[2] = 0;
+
   const auto constants = [&](float c0, float c1, float c2) {
     words[16] = bits(c0);
     words[17] = bits(c1);

@@ -249,6 +249,34 @@ TEST(Reference, PoolsAndElementwiseOperatorsEqualTheScalarRules) {
   }
 }
 
+TEST(Reference, NormalizationIsTheRulePerChannel) {
+  std::mt19937 rng(15);
+  for (const DType type : {DType::kU8, DType::kS8}) {
+    const int lowest = type == DType::kS8 ? -128 : 0;
+    for (const Shape& shape : {Shape{2, 3, 4, 5}, Shape{4, 3}, Shape{1, 3, 6}}) {
+      ir::Graph g;
+      g.tensors.push_back({"x", type, shape, ir::Quantization{0.05f, lowest + 7}, std::nullopt});
+      g.tensors.push_back({"y", DType::kS8, shape, ir::Quantization{0.25f, -9}, std::nullopt});
+      const ir::Affine op{{0.75f, -1.0f / 3, 0.0f}, {-20.5f, 17.25f, 3.5f}, {-90, 100}};
+      g.steps.push_back({"y", op, {0}, 1, {}, {}});
+      g.inputs = {0};
+      g.outputs = {{"y", 1}};
+      ASSERT_TRUE(ir::Verify(g).has_value()) << ir::Verify(g).error().message;
+      const Tensor x = RandomInput(g.tensors[0], rng);
+      const auto result = Evaluate(g, {{"x", x}});
+      ASSERT_TRUE(result.has_value()) << result.error().message;
+      const int64_t inner = ElementCount(shape) / shape[0] / 3;
+      for (int64_t at = 0; at < x.size(); ++at) {
+        const auto c = static_cast<size_t>(at / inner % 3);
+        const float value =
+            std::fma(static_cast<float>(CodeAt(x, at)), op.factors[c], op.offsets[c]);
+        ASSERT_EQ(CodeAt(result->outputs[0], at),
+                  static_cast<int>(std::nearbyintf(std::clamp(value, -90.0f, 100.0f))));
+      }
+    }
+  }
+}
+
 TEST(Reference, AccumulatorsWrap) {
   // 70,000 products of 255 * 255 exceed 2^31: N1 says modulo 2^32.
   ir::Graph g;

@@ -36,6 +36,11 @@ int Add(int a, int b, const float c[3], int lo, int hi) {
   return Saturate(std::fmaf(Float(a), c[0], std::fmaf(Float(b), c[1], c[2])), lo, hi);
 }
 
+// N13.
+int Affine(int q, float factor, float offset, int lo, int hi) {
+  return Saturate(std::fmaf(Float(q), factor, offset), lo, hi);
+}
+
 // N7.
 int Multiply(int a, int za, int b, int zb, float r, float zc, int lo, int hi) {
   const float product = Float((a - za) * (b - zb)) * r;
@@ -57,7 +62,8 @@ class Instructions : public ::testing::TestWithParam<const char*> {
   static constexpr uint32_t kConstants = 704 << 10;
   static constexpr uint32_t kRows = 720 << 10;
   static constexpr uint32_t kTiles = 800 << 10;
-  static constexpr int kSetCount = 16;
+  static constexpr int kSetCount = 20;
+  static constexpr int kAffineSet = 16;  // from here on sets for ELT AFFINE
   static constexpr int kRowCount = 96;
 
   Instructions() : arch(LoadConfig(GetParam())->arch), n(arch.n) {}
@@ -70,10 +76,17 @@ class Instructions : public ::testing::TestWithParam<const char*> {
       *machine->data(1, i) = static_cast<uint8_t>(random());
     for (int set = 0; set < kSetCount; ++set)
       for (int lane = 0; lane < n; ++lane) {
-        const int32_t bias = Draw(-3000, 3000);
-        Store(kSets + static_cast<uint32_t>(set * 8 * n + 4 * lane), bias);
-        Store(kSets + static_cast<uint32_t>(set * 8 * n + 4 * n + 4 * lane),
-              std::ldexp(1.0f + Float(Draw(0, 1 << 22)) / Float(1 << 22), Draw(-13, -5)));
+        const uint32_t first = kSets + static_cast<uint32_t>(set * 8 * n + 4 * lane);
+        const uint32_t second = first + static_cast<uint32_t>(4 * n);
+        const float fraction = 1.0f + Float(Draw(0, 1 << 22)) / Float(1 << 22);
+        if (set >= kAffineSet) {  // N13
+          Store(first, Draw(0, 9) == 0 ? 0.0f : Float(Draw(-9000, 9000)) / 64.0f);
+          const float factor = std::ldexp(fraction, Draw(-4, 0));
+          Store(second, Draw(0, 9) == 0 ? 0.0f : Coin() ? factor : -factor);
+          continue;
+        }
+        Store(first, Draw(-3000, 3000));
+        Store(second, std::ldexp(fraction, Draw(-13, -5)));
       }
     for (int slot = 0; slot < 16; ++slot) {
       const uint32_t at = kConstants + static_cast<uint32_t>(slot * arch.const_bytes());
@@ -106,6 +119,9 @@ class Instructions : public ::testing::TestWithParam<const char*> {
   }
   float Mult(int set, int lane) {
     return Load<float>(kSets + static_cast<uint32_t>(set * 8 * n + 4 * n + 4 * lane));
+  }
+  float Offset(int set, int lane) {
+    return Load<float>(kSets + static_cast<uint32_t>(set * 8 * n + 4 * lane));
   }
   const float* Constants(int slot) {
     return reinterpret_cast<const float*>(
@@ -288,7 +304,7 @@ class MmaTest : public Instructions {
     while (op.kh * op.kw * op.blocks * n * n > 192 << 10) --op.kh;
     DrawOut(op);
     op.acc_base = Draw(0, arch.acc_depth - op.mh * op.mw);
-    op.pset = Draw(0, kSetCount - 1);
+    op.pset = Draw(0, kAffineSet - 1);
     op.zx = Draw(0, 255);
     op.x_signed = Coin();
     op.y_signed = Coin();
@@ -476,7 +492,7 @@ class WinTest : public MmaTest {
     op.out_blk_stride = op.mh * (4 * op.mw + 3) + 30;
     op.mode = mode;
     op.pset_shared = Coin();
-    op.pset = Draw(0, kSetCount - op.blocks);
+    op.pset = Draw(0, kAffineSet - op.blocks);
     op.wrow = Draw(0, kRowCount - op.blocks * 3);
     op.zx = Draw(0, 255);
     op.zw = Draw(0, 255);
@@ -538,10 +554,10 @@ TEST_P(WinTest, AllModes) {
 class EltTest : public MmaTest {};
 
 TEST_P(EltTest, AllModes) {
-  FOR_SEEDS(45) {
+  FOR_SEEDS(60) {
     Begin(seed);
     isa::Elt op;
-    op.mode = static_cast<isa::EltMode>(seed % 3);
+    op.mode = static_cast<isa::EltMode>(seed % 4);
     op.mh = Draw(1, 4);
     op.mw = Draw(1, 6);
     op.blocks = Draw(1, 3);
@@ -563,6 +579,7 @@ TEST_P(EltTest, AllModes) {
     op.b_blk_stride = Draw(0, 60);
     op.b_x_step = Draw(0, 3);
     op.const_slot = op.mode == isa::EltMode::kAdd ? Draw(0, 7) : Draw(8, 15);
+    op.pset = Draw(kAffineSet, kSetCount - op.blocks);
     op.za = Draw(0, 255);
     op.zb = Draw(0, 255);
     op.a_signed = Coin();
@@ -593,6 +610,9 @@ TEST_P(EltTest, AllModes) {
             if (op.mode == isa::EltMode::kMul)
               result = Multiply(a, Code(op.za, op.a_signed), b, Code(op.zb, op.b_signed), c[0],
                                 c[1], lo, hi);
+            if (op.mode == isa::EltMode::kAffine)
+              result =
+                  Affine(a, Mult(op.pset + block, lane), Offset(op.pset + block, lane), lo, hi);
             if (op.table) result = Table(op.table_slot, result);
             ExpectResult(position, Output(op, y) + block * op.out_blk_stride + x * op.out_x_step,
                          lane, result);

@@ -368,7 +368,18 @@ TEST_P(Vec, Window) {
 }
 
 TEST_P(Vec, Elementwise) {
-  for (auto mode : {isa::EltMode::kCopy, isa::EltMode::kAdd, isa::EltMode::kMul}) {
+  std::array<std::vector<numerics::AffineConstants>, 2> affine;
+  // Sets 2 and 3 for AFFINE: offsets, then factors of either sign.
+  for (int set = 2; set < 4; ++set)
+    for (int c = 0; c < n; ++c) {
+      const float offset = static_cast<float>(static_cast<int>(random() % 20001) - 10000) / 64.0f;
+      const float factor = static_cast<float>(static_cast<int>(random() % 4001) - 2000) * 1e-3f;
+      std::memcpy(machine.data(kParams + (set * 2 * n + c) * 4), &offset, 4);
+      std::memcpy(machine.data(kParams + (set * 2 * n + n + c) * 4), &factor, 4);
+      affine[set - 2].push_back({factor, offset});
+    }
+  for (auto mode :
+       {isa::EltMode::kCopy, isa::EltMode::kAdd, isa::EltMode::kMul, isa::EltMode::kAffine}) {
     if (mode == isa::EltMode::kMul) constants = {0.013f, 20.0f, 0.0f};
     for (int slot = 0; slot < 16; ++slot)
       std::memcpy(machine.data(kConsts + slot * 64), constants.data(), 12);
@@ -397,6 +408,7 @@ TEST_P(Vec, Elementwise) {
     e.hi = 0x70;
     e.b_signed = e.out_signed = true;
     e.table = mode == isa::EltMode::kCopy;
+    e.pset = 2;
     Run(e, 0);
     for (int b = 0; b < 2; ++b)
       for (int y = 0; y < 4; ++y)
@@ -409,6 +421,8 @@ TEST_P(Vec, Elementwise) {
               want = table[va];
             else if (mode == isa::EltMode::kAdd)
               want = fp::Add(va, vb, {constants[0], constants[1], constants[2]}, {-120, 112});
+            else if (mode == isa::EltMode::kAffine)
+              want = fp::Affine(va, affine[b][c], {-120, 112});
             else
               want = fp::Mul((va - 3) * (vb + 16), constants[0], 20, {-120, 112});
             ASSERT_EQ(int{Out(4 * 512 + y * 30 + 2 * x + b * 200, c)},

@@ -263,6 +263,19 @@ OCTILE_AVX2 size_t AddRow256(const uint8_t* a, bool a_signed, const uint8_t* b, 
   return i;
 }
 
+OCTILE_AVX2 size_t AffineRow256(const uint8_t* x, bool is_signed, size_t count, const float* a,
+                                const float* f, CodeRange range, uint8_t* y) {
+  const __m256 lo = _mm256_set1_ps(static_cast<float>(range.lo));
+  const __m256 hi = _mm256_set1_ps(static_cast<float>(range.hi));
+  size_t i = 0;
+  for (; i + 8 <= count; i += 8) {
+    const __m256 code = _mm256_cvtepi32_ps(LoadCodes256(x + i, is_signed));
+    const __m256 value = _mm256_fmadd_ps(code, _mm256_loadu_ps(a + i), _mm256_loadu_ps(f + i));
+    StoreLowBytes(_mm256_cvtps_epi32(_mm256_min_ps(_mm256_max_ps(value, lo), hi)), y + i);
+  }
+  return i;
+}
+
 OCTILE_AVX2 size_t MulRow256(const uint8_t* a, bool a_signed, int za, const uint8_t* b,
                              bool b_signed, int zb, size_t count, float r, int zc, CodeRange range,
                              uint8_t* y) {
@@ -557,6 +570,14 @@ void AddRow(const uint8_t* a, CodeRange a_type, const uint8_t* b, CodeRange b_ty
     y[i] =
         static_cast<uint8_t>(fp::Add(CodeOf(a[i], a_type), CodeOf(b[i], b_type), constants, range));
   }
+}
+
+void AffineRow(const uint8_t* x, CodeRange type, size_t count, const float* a, const float* f,
+               CodeRange range, uint8_t* y, Isa wanted) {
+  size_t i = 0;
+  if (Available(wanted) >= Isa::kAvx2) i = AffineRow256(x, IsSigned(type), count, a, f, range, y);
+  for (; i < count; ++i)
+    y[i] = static_cast<uint8_t>(fp::Affine(CodeOf(x[i], type), {a[i], f[i]}, range));
 }
 
 void MulRow(const uint8_t* a, CodeRange a_type, int za, const uint8_t* b, CodeRange b_type, int zb,

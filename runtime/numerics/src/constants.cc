@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 
@@ -172,6 +173,72 @@ bool SupportedAddConstants(const AddConstants& c) {
   const float magnitude = std::abs(c.f);
   return ratio_ok(c.ra) && ratio_ok(c.rb) &&
          (magnitude == 0 || (magnitude >= 0x1p-64f && magnitude < 0x1p30f));
+}
+
+int NormalizeInFp32(int q, const NormalizationChannel& channel, float epsilon, float sx, int zx,
+                    float sy, int zy, CodeRange out) {
+  const float variance = channel.variance + epsilon;
+  const float k = 1.0f / std::sqrt(variance) * channel.scale;
+  const float shift = channel.mean * k;
+  const float b = channel.bias - shift;
+  const float product = fp::Dequantize(q, zx, sx) * k;
+  return fp::Quantize(product + b, sy, zy, out);
+}
+
+Expected<AffineConstants> MakeAffineConstants(const NormalizationChannel& channel, float epsilon,
+                                              float sx, int zx, CodeRange in, float sy, int zy,
+                                              CodeRange out) {
+  OCTILE_RETURN_IF_ERROR(CheckActivationScale(sx, "input"));
+  OCTILE_RETURN_IF_ERROR(CheckActivationScale(sy, "output"));
+  const double variance = static_cast<double>(channel.variance) + static_cast<double>(epsilon);
+  const double deviation = std::sqrt(variance);
+  const double k = static_cast<double>(channel.scale) / deviation;
+  const double input = static_cast<double>(sx) * k;
+  AffineConstants c;
+  c.a = static_cast<float>(input / static_cast<double>(sy));
+  if (std::abs(c.a) < 0x1p-40f) c.a = 0;
+  const double shift = static_cast<double>(channel.mean) * k;
+  const double offset = (static_cast<double>(channel.bias) - shift) / static_cast<double>(sy);
+  const double zero = static_cast<double>(zx) * static_cast<double>(c.a);
+  c.f = static_cast<float>((offset + static_cast<double>(zy)) - zero);
+  if (std::abs(c.f) < 0x1p-64f) c.f = 0;
+  if (!std::isfinite(k) || !std::isfinite(c.a) || !std::isfinite(c.f)) {
+    return Fail(ErrorCode::kModel,
+                fmt::format("scale {}, bias {}, mean {} and variance {} give no finite factor and "
+                            "offset",
+                            channel.scale, channel.bias, channel.mean, channel.variance));
+  }
+  if (!SupportedAffineConstants(c)) return c;
+  std::array<int, 256> kernel;
+  for (int q = in.lo; q <= in.hi; ++q)
+    kernel[static_cast<size_t>(q - in.lo)] =
+        NormalizeInFp32(q, channel, epsilon, sx, zx, sy, zy, out);
+  const auto agrees = [&](const AffineConstants& candidate) {
+    for (int q = in.lo; q <= in.hi; ++q)
+      if (fp::Affine(q, candidate, out) != kernel[static_cast<size_t>(q - in.lo)]) return false;
+    return true;
+  };
+  if (agrees(c)) return c;
+  const auto moved = [](float v, int steps) {
+    const float to = steps < 0 ? -std::numeric_limits<float>::infinity()
+                               : std::numeric_limits<float>::infinity();
+    for (int i = 0; i < std::abs(steps) && v != 0; ++i) v = std::nextafter(v, to);
+    return v;
+  };
+  for (int distance = 1; distance <= 4; ++distance)
+    for (int i = -distance; i <= distance; ++i)
+      for (int j = -distance; j <= distance; ++j) {
+        if (std::max(std::abs(i), std::abs(j)) != distance) continue;
+        const AffineConstants candidate{moved(c.a, i), moved(c.f, j)};
+        if (SupportedAffineConstants(candidate) && agrees(candidate)) return candidate;
+      }
+  return c;
+}
+
+bool SupportedAffineConstants(const AffineConstants& c) {
+  const float a = std::abs(c.a);
+  const float f = std::abs(c.f);
+  return (a == 0 || (a >= 0x1p-40f && a <= 0x1p20f)) && (f == 0 || (f >= 0x1p-64f && f < 0x1p30f));
 }
 
 Expected<float> MulRatio(float sa, float sb, float sc) {

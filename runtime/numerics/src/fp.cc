@@ -43,6 +43,10 @@ int Add(int a, int b, const AddConstants& c, CodeRange range) {
   return RoundToRange(outer, range);
 }
 
+int Affine(int q, const AffineConstants& c, CodeRange range) {
+  return RoundToRange(std::fma(static_cast<float>(q), c.a, c.f), range);
+}
+
 int Mul(int32_t p, float r, int zc, CodeRange range) {
   const float product = static_cast<float>(p) * r;
   const float shifted = product + static_cast<float>(zc);

@@ -143,6 +143,10 @@ int AddFma(int a, int b, uint32_t ra_bits, uint32_t rb_bits, uint32_t f_bits, in
   return Clip(RoundToInteger(outer), lo, hi);
 }
 
+int Affine(int q, uint32_t a_bits, uint32_t f_bits, int lo, int hi) {
+  return Clip(RoundToInteger(FmaStep(q, FromBits(a_bits), FromBits(f_bits))), lo, hi);
+}
+
 uint32_t FmaF32(int c, uint32_t r_bits, uint32_t t_bits) {
   return ToBits(FmaStep(c, FromBits(r_bits), FromBits(t_bits)));
 }

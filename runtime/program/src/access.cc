@@ -281,7 +281,9 @@ Grid DmaGrid(const Op& op) {
           .blocks = op.n2};
 }
 
-bool TwoStreams(const isa::Elt& op) { return op.mode != isa::EltMode::kCopy; }
+bool TwoStreams(const isa::Elt& op) {
+  return op.mode == isa::EltMode::kAdd || op.mode == isa::EltMode::kMul;
+}
 
 struct ClaimVisitor {
   std::vector<StreamUse> operator()(const isa::End&) const { return {}; }
@@ -446,6 +448,8 @@ struct OperandVisitor {
     return OutWrap(o);
   }
   Reason operator()(const isa::Elt& o) const {
+    if (o.mode == isa::EltMode::kAffine && o.pset + o.blocks > arch.psets)
+      return fmt::format("parameter set {} is beyond the {}", o.pset + o.blocks - 1, arch.psets);
     if (auto r = WrapReason("a", o.a_wrap, {{"a_row0", o.a_row0}, {"a_row_step", o.a_row_step}}))
       return r;
     if (TwoStreams(o))
@@ -557,6 +561,8 @@ std::vector<ParameterUse> ParametersOf(const isa::Operation& op) {
     if (o->table) uses.push_back({ParameterMemory::kVecTable, o->table_slot, 1});
   } else if (const auto* o = std::get_if<isa::Elt>(&op)) {
     if (TwoStreams(*o)) uses.push_back({ParameterMemory::kVecConst, o->const_slot, 1});
+    if (o->mode == isa::EltMode::kAffine)
+      uses.push_back({ParameterMemory::kVecSet, o->pset, o->blocks});
     if (o->table) uses.push_back({ParameterMemory::kVecTable, o->table_slot, 1});
   }
   return uses;

@@ -547,6 +547,20 @@ class Generator {
       PutWord(offset + 4 * static_cast<uint32_t>(arch_.n + c), Multiplier());
     }
   }
+  // Offsets and factors of N13: mostly such that results spread over the codes.
+  void PutAffineSet(uint32_t offset) {
+    for (int c = 0; c < arch_.n; ++c) {
+      const bool wild = random_.Chance(10);
+      const uint32_t sign = random_.Chance(50) ? 0x80000000u : 0u;
+      const float f = static_cast<float>(random_.Int(-20000, 20000)) / 64.0f;
+      uint32_t bits = wild ? FloatBits(-60, 28) | (random_.Chance(50) ? 0x80000000u : 0u) : Bits(f);
+      // Both zeros.
+      if (random_.Chance(5)) bits = random_.Chance(50) ? 0x80000000u : 0u;
+      PutWord(offset + 4 * static_cast<uint32_t>(c), bits);
+      PutWord(offset + 4 * static_cast<uint32_t>(arch_.n + c),
+              random_.Chance(5) ? sign : sign | FloatBits(wild ? -38 : -4, wild ? 18 : 2));
+    }
+  }
   static uint32_t Bits(float value) { return std::bit_cast<uint32_t>(value); }
   // Constants of N6 for zero points za, zb, zc, and of N7.
   void PutAddConstants(uint32_t offset) {
@@ -578,8 +592,10 @@ class Generator {
       const uint32_t at = offset + static_cast<uint32_t>(e * bytes);
       switch (memory) {
         case ParameterMemory::kExeSet:
-        case ParameterMemory::kVecSet:
           PutParameterSet(at);
+          break;
+        case ParameterMemory::kVecSet:
+          IsAffineSet(index + e) ? PutAffineSet(at) : PutParameterSet(at);
           break;
         case ParameterMemory::kExeConst:
           PutAddConstants(at);
@@ -616,6 +632,20 @@ class Generator {
     for (int e = first; e < first + count + extra; e += piece)
       if (!LoadParameters(memory, e, std::min(piece, first + count + extra - e))) return false;
     return true;
+  }
+  // The last quarter of the vector unit's sets serves ELT AFFINE.
+  int FirstAffineSet() const {
+    return arch_.psets - std::max(arch_.psets / 4, arch_.psets > 1 ? 1 : 0);
+  }
+  bool IsAffineSet(int set) const { return set >= FirstAffineSet(); }
+  int PickVectorSet(int count) {
+    const int last = FirstAffineSet() - count;
+    return random_.Int(0, random_.Chance(70) ? std::min(6, last) : last);
+  }
+  int PickAffineSet(int count) {
+    const int first = FirstAffineSet();
+    const int last = arch_.psets - count;
+    return random_.Int(first, random_.Chance(70) ? std::min(first + 6, last) : last);
   }
   int PickSet(int count) {
     return random_.Chance(70) ? random_.Int(0, std::min(6, arch_.psets - count))
@@ -1022,7 +1052,8 @@ class Generator {
     op.table = random_.Chance(30);
     op.table_slot = random_.Int(0, isa::kTableSlots - 1);
     op.pset_shared = random_.Chance(30);
-    op.pset = PickSet(op.blocks);
+    if (op.blocks > FirstAffineSet()) return;
+    op.pset = PickVectorSet(op.blocks);
     const int rows = op.blocks * ((op.kh * op.kw + 3) / 4);
     if (rows > arch_.wrows) return;
     op.wrow = random_.Int(0, std::min(arch_.wrows - rows, random_.Chance(70) ? 8 : arch_.wrows));
@@ -1044,8 +1075,9 @@ class Generator {
     const Area b = Part(random_.Pick(areas_), 3);
     isa::Elt op;
     op.header.layer = Layer();
-    op.mode = static_cast<isa::EltMode>(random_.Int(0, 2));
-    const bool two = op.mode != isa::EltMode::kCopy;
+    op.mode = static_cast<isa::EltMode>(random_.Int(0, 3));
+    const bool affine = op.mode == isa::EltMode::kAffine;
+    const bool two = op.mode == isa::EltMode::kAdd || op.mode == isa::EltMode::kMul;
     const int stride = random_.Chance(80) ? 1 : random_.Int(1, 3);
     op.mh = random_.Int(1, a.h);
     op.mw = random_.Int(
@@ -1076,6 +1108,11 @@ class Generator {
         2 * random_.Int(0, isa::kConstSlots / 2 - 1) + (op.mode == isa::EltMode::kMul ? 1 : 0);
     op.table = random_.Chance(40);
     op.table_slot = random_.Int(0, isa::kTableSlots - 1);
+    if (affine) {
+      if (op.blocks > arch_.psets - FirstAffineSet()) return;
+      op.pset = PickAffineSet(op.blocks);
+      if (!Ready(ParameterMemory::kVecSet, op.pset, op.blocks)) return;
+    }
     if (two && !Ready(ParameterMemory::kVecConst, op.const_slot, 1)) return;
     if (op.table && !Ready(ParameterMemory::kVecTable, op.table_slot, 1)) return;
     if (random_.Chance(15)) {
@@ -1259,8 +1296,8 @@ RandomProgram Generator::Faulty(isa::Fault cause) {
           bad = isa::Encode(lda);
           break;
         case 3:  // above the maximum
-          elt.mode = static_cast<isa::EltMode>(3);
-          bad = isa::Encode(elt);
+          ldp.target = static_cast<isa::LdpTarget>(7);
+          bad = isa::Encode(ldp);
           break;
         case 4:
           lda.header.wait0 = lda.header.wait1 = isa::Semaphore(random_.Int(0, 31));

@@ -92,7 +92,13 @@ class Verifier {
     uint8_t checked = 0;  // for these domains, since it was written
   };
   // What an instruction takes a parameter for.
-  enum Domain : uint8_t { kNoDomain = 0, kMultipliers = 1, kAddition = 2, kProduct = 4 };
+  enum Domain : uint8_t {
+    kNoDomain = 0,
+    kMultipliers = 1,
+    kAddition = 2,
+    kProduct = 4,
+    kAffine = 8
+  };
 
   std::string Name(int64_t i) const {
     return fmt::format("instruction {} [{}]", i, Disassemble(program_[static_cast<size_t>(i)]));
@@ -654,7 +660,7 @@ class Verifier {
         return mma != nullptr && mma->raw ? kNoDomain : kMultipliers;
       }
       case ParameterMemory::kVecSet:
-        return kMultipliers;
+        return std::holds_alternative<isa::Elt>(op) ? kAffine : kMultipliers;
       case ParameterMemory::kExeConst:
         return kAddition;
       case ParameterMemory::kVecConst: {
@@ -694,18 +700,31 @@ class Verifier {
                                 bits, Name(writer), offset, load.region, what, legal),
                     writer, static_cast<uint64_t>(e));
     };
+    constexpr std::string_view kOffsets = "0 or of a magnitude from 2^-64 to below 2^30";
+    const auto is_offset = [&](uint32_t bits) {
+      const uint32_t f = bits & 0x7fffffff;
+      return f == 0 || (within(f, 0x1p-64f, 0x1p30f) && f != std::bit_cast<uint32_t>(0x1p30f));
+    };
     if (domain == kMultipliers) {
       if (!Work(kWorkOfDomain * static_cast<uint64_t>(arch_.n), i)) return false;
       for (int lane = 0; lane < arch_.n; ++lane)
         if (const uint32_t m = word(arch_.n + lane); m != 0 && !within(m, 0x1p-33f, 0x1p9f))
           return outside(fmt::format("multiplier {}", lane), m, "0 or 2^-33 .. 2^9");
+    } else if (domain == kAffine) {
+      if (!Work(kWorkOfDomain * static_cast<uint64_t>(arch_.n), i)) return false;
+      for (int lane = 0; lane < arch_.n; ++lane) {
+        const uint32_t a = word(arch_.n + lane);
+        if ((a & 0x7fffffff) != 0 && !within(a & 0x7fffffff, 0x1p-40f, 0x1p20f))
+          return outside(fmt::format("factor {}", lane), a,
+                         "0 or of a magnitude from 2^-40 to 2^20");
+        if (!is_offset(word(lane)))
+          return outside(fmt::format("offset {}", lane), word(lane), kOffsets);
+      }
     } else if (domain == kAddition) {
       for (int k = 0; k < 2; ++k)
         if (!within(word(k), 0x1p-40f, 0x1p20f))
           return outside(k == 0 ? "RA" : "RB", word(k), "2^-40 .. 2^20");
-      const uint32_t f = word(2) & 0x7fffffff;
-      if (f != 0 && (!within(f, 0x1p-64f, 0x1p30f) || f == std::bit_cast<uint32_t>(0x1p30f)))
-        return outside("F", word(2), "0 or of a magnitude from 2^-64 to below 2^30");
+      if (!is_offset(word(2))) return outside("F", word(2), kOffsets);
     } else if (domain == kProduct) {
       if (word(0) != 0 && !within(word(0), 0x1p-40f, 0x1p20f))
         return outside("r", word(0), "0 or 2^-40 .. 2^20");

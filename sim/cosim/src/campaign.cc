@@ -262,6 +262,9 @@ void Count(const ArchConfig& arch, const Job& job, const Outcome& o, Coverage* c
         CountWindow(std::get<isa::Win>(*isa::Decode(job.program[i])), coverage);
       if (isa::OpcodeBits(job.program[i]) == static_cast<int>(isa::Opcode::kPack))
         CountPack(arch, std::get<isa::Pack>(*isa::Decode(job.program[i])), coverage);
+      if (isa::OpcodeBits(job.program[i]) == static_cast<int>(isa::Opcode::kElt))
+        ++coverage->elements[static_cast<size_t>(
+            std::get<isa::Elt>(*isa::Decode(job.program[i])).mode)];
     }
   const sim::FaultRecord& fault = o.trace.fault;
   if (fault.cause != 0) ++coverage->faults[fault.cause];
@@ -360,6 +363,8 @@ std::vector<std::string> Coverage::Missing() const {
   for (int f = 1; f <= kLastFault; ++f)
     if (faults[f] == 0)
       missing.push_back("fault " + std::string(isa::FaultName(static_cast<Fault>(f))));
+  for (size_t mode = 0; mode < elements.size(); ++mode)
+    if (elements[mode] == 0) missing.push_back(fmt::format("ELT with mode {}", mode));
   if (windows[0] == 0) missing.push_back("WIN tap by tap");
   for (size_t g = 1; g < windows.size(); ++g)
     if (windows[g] == 0)
@@ -405,6 +410,8 @@ std::string Coverage::Report() const {
       "\nPACK: {} with stride 1, {} with 2, {} with 3, {} with 4; {} with a lane group longer than "
       "stride_x + 1, {} with a kernel row in two blocks",
       packs[1], packs[2], packs[3], packs[4], pack_longer, pack_divided);
+  s += fmt::format("\nELT: {} COPY, {} ADD, {} MUL, {} AFFINE", elements[0], elements[1],
+                   elements[2], elements[3]);
   s += "\ncycles of each queue by class:\n     ";
   for (int c = 0; c < sim::kClasses; ++c)
     s += fmt::format("{:>11}", isa::ClassName(static_cast<Class>(c)));

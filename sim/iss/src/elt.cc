@@ -1,7 +1,9 @@
-// ELT: out[cb][y][x] = f(a[cb][y][x], b[cb][y][x]).
+// ELT: out[cb][y][x] = f(a[cb][y][x], b[cb][y][x]), or of a alone.
 #include <algorithm>
+#include <cstring>
 #include <optional>
 
+#include "octile/numerics/constants.h"
 #include "octile/numerics/hw.h"
 #include "semantics.h"
 
@@ -45,7 +47,30 @@ void Multiply(const Machine& m, const isa::Elt& op, const uint8_t* a, const uint
   }
 }
 
-void Compute(const Machine& m, const isa::Elt& op, const uint8_t* a, const uint8_t* b, uint8_t* y) {
+// N13: y = sat(RN(fma(q, A, F))), A and F of each lane from a set: offsets first, then factors.
+void Affine(const Machine& m, const isa::Elt& op, int block, const uint8_t* q, uint8_t* y) {
+  const uint8_t* entry = m.Entry(isa::LdpTarget::kVecSet,
+                                 static_cast<uint32_t>(op.pset) + static_cast<uint32_t>(block));
+  const auto range = ClampRange(op.lo, op.hi, op.out_signed);
+  float offset[64];
+  float factor[64];
+  std::memcpy(offset, entry, 4 * m.n);
+  std::memcpy(factor, entry + 4 * m.n, 4 * m.n);
+  bool supported = true;
+  for (uint32_t lane = 0; lane < m.n; ++lane)
+    supported = supported && numerics::SupportedAffineConstants({factor[lane], offset[lane]});
+  if (supported) {
+    numerics::bulk::AffineRow(q, TypeOf(op.a_signed), m.n, factor, offset, range, y);
+    return;
+  }
+  for (uint32_t lane = 0; lane < m.n; ++lane)
+    y[lane] = static_cast<uint8_t>(
+        numerics::hw::Affine(Code(q[lane], op.a_signed), numerics::FloatBits(factor[lane]),
+                             numerics::FloatBits(offset[lane]), range.lo, range.hi));
+}
+
+void Compute(const Machine& m, const isa::Elt& op, int block, const uint8_t* a, const uint8_t* b,
+             uint8_t* y) {
   switch (op.mode) {
     case isa::EltMode::kCopy:
       std::copy_n(a, m.n, y);  // no clamp
@@ -56,6 +81,9 @@ void Compute(const Machine& m, const isa::Elt& op, const uint8_t* a, const uint8
       break;
     case isa::EltMode::kMul:
       Multiply(m, op, a, b, y);
+      break;
+    case isa::EltMode::kAffine:
+      Affine(m, op, block, a, y);
       break;
   }
   if (op.table)
@@ -68,7 +96,7 @@ MaybeTrap ReadElt(Machine& m, const isa::Elt& op, Work& work) {
   const Claim claim_a = m.ClaimOf(op.in_bank, op.in_banks);
   const Claim claim_b = m.ClaimOf(op.b_bank, op.b_banks);
   const Claim claim_out = m.ClaimOf(op.out_bank, op.out_banks);
-  const bool two = op.mode != isa::EltMode::kCopy;
+  const bool two = op.mode == isa::EltMode::kAdd || op.mode == isa::EltMode::kMul;
   for (int block = 0; block < op.blocks; ++block) {
     RowPointer a_row(op.a_row0, op.a_wrap);
     RowPointer b_row(op.b_row0, op.b_wrap);
@@ -86,7 +114,7 @@ MaybeTrap ReadElt(Machine& m, const isa::Elt& op, Work& work) {
         if (two) OCTILE_ISS_RETURN_IF_TRAP(m.Check(claim_b, b));
         OCTILE_ISS_RETURN_IF_TRAP(m.Check(claim_out, out));
         uint8_t result[64];
-        Compute(m, op, m.Vector(a), two ? m.Vector(b) : nullptr, result);
+        Compute(m, op, block, m.Vector(a), two ? m.Vector(b) : nullptr, result);
         work.vectors.addresses.push_back(out);
         work.vectors.data.insert(work.vectors.data.end(), result, result + m.n);
       }

@@ -98,6 +98,35 @@ class Multiplier {
   bool in_domain_ = false;
 };
 
+// N13 with the offsets and factors of one set.
+class AffineMap {
+ public:
+  AffineMap(const int32_t* offsets, const uint32_t* factors, uint32_t n) : n_(n) {
+    for (uint32_t l = 0; l < n; ++l) {
+      const auto offset = static_cast<uint32_t>(offsets[l]);
+      const uint32_t a = factors[l] & 0x7fffffffu;
+      const uint32_t f = offset & 0x7fffffffu;
+      in_domain_ = in_domain_ && (a == 0 || Within(a, 0x1p-40f, 0x1p20f)) &&
+                   (f == 0 || (Within(f, 0x1p-64f, 0x1p30f) && f != numerics::FloatBits(0x1p30f)));
+      factors_[l] = numerics::BitsFloat(factors[l]);
+      offsets_[l] = numerics::BitsFloat(offset);
+    }
+  }
+  void Row(const uint8_t* q, CodeRange type, CodeRange range, uint8_t* y) const {
+    if (in_domain_) return bulk::AffineRow(q, type, n_, factors_.data(), offsets_.data(), range, y);
+    for (uint32_t l = 0; l < n_; ++l)
+      y[l] = static_cast<uint8_t>(
+          numerics::hw::Affine(Code(q[l], type.lo < 0), numerics::FloatBits(factors_[l]),
+                               numerics::FloatBits(offsets_[l]), range.lo, range.hi));
+  }
+
+ private:
+  uint32_t n_;
+  std::array<float, 64> factors_{};
+  std::array<float, 64> offsets_{};
+  bool in_domain_ = true;
+};
+
 uint32_t Word(const uint8_t* p) {
   uint32_t w;
   std::memcpy(&w, p, 4);
@@ -469,6 +498,9 @@ void Functional::Elt(const isa::Elt& e, uint32_t index) {
   const uint8_t* table = vec_.tables[e.table_slot].data();
   uint8_t code[64];
   for (int blk = 0; blk < e.blocks; ++blk) {
+    const bool affine = e.mode == isa::EltMode::kAffine;
+    const size_t set = affine ? (size_t(e.pset) + blk) * n : 0;
+    const AffineMap map(&vec_.bias[set], &vec_.mult[set], affine ? n : 0);
     uint32_t pa = e.a_row0;
     uint32_t pb = e.b_row0;
     uint32_t po = e.out_row0;
@@ -478,6 +510,8 @@ void Functional::Elt(const isa::Elt& e, uint32_t index) {
             BufferAddress(int64_t{e.a_addr} + pa + x * e.a_x_step + int64_t{blk} * e.a_blk_stride));
         if (e.mode == isa::EltMode::kCopy) {
           std::memcpy(code, a, n);
+        } else if (affine) {
+          map.Row(a, Type(e.a_signed), clamp, code);
         } else {
           const uint8_t* b = Vector(BufferAddress(int64_t{e.b_addr} + pb + x * e.b_x_step +
                                                   int64_t{blk} * e.b_blk_stride));

@@ -346,13 +346,15 @@ void PrepareWin(const isa::Win& w, const CoreConfig& c, Inst* i) {
 void PrepareElt(const isa::Elt& e, const CoreConfig& c, Inst* i) {
   i->read_cycles = uint64_t(e.blocks) * e.mh * e.mw;
   i->drain_cycles = 28;
-  const bool two = e.mode != isa::EltMode::kCopy;
+  const bool two = e.mode == isa::EltMode::kAdd || e.mode == isa::EltMode::kMul;
   bool ok = WrapOk(e.a_wrap, {e.a_row0, e.a_row_step});
   ok &= AddClaim(i, c, kVecA, e.in_bank, e.in_banks);
   if (two) {
     ok &= WrapOk(e.b_wrap, {e.b_row0, e.b_row_step});
     ok &= AddClaim(i, c, kVecB, e.b_bank, e.b_banks);
   }
+  if (e.mode == isa::EltMode::kAffine && static_cast<uint32_t>(e.pset + e.blocks - 1) >= c.psets)
+    ok = false;
   ok &= WrapOk(e.out_wrap, {e.out_row0, e.out_row_step});
   ok &= AddClaim(i, c, kVecOut, e.out_bank, e.out_banks);
   i->operand_fault = !ok;

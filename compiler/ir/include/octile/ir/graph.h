@@ -188,6 +188,15 @@ struct Mul {
   bool operator==(const Mul&) const = default;
 };
 
+// Affine: inputs {x}, channels along axis 1 -> same shape: a BatchNormalization of codes (N13):
+// y = sat(RN(fma(q, factors[c], offsets[c]))) on raw codes, then `clamp`.
+struct Affine {
+  std::vector<float> factors;  // [C], A
+  std::vector<float> offsets;  // [C], F
+  CodeRange clamp;
+  bool operator==(const Affine&) const = default;
+};
+
 // --- Data movement (same encoding in and out) ---
 
 // Concat along `axis` (>= 0) of one or more inputs.
@@ -275,8 +284,8 @@ struct HostFloat {
 };
 
 using Op = std::variant<Conv, Gemm, GlobalAveragePool, Table, MaxPool, AveragePool, Add, Mul,
-                        Concat, Slice, Pad, ResizeNearest, Transpose, Reshape, Quantize, Dequantize,
-                        ScaleAccumulator, Softmax, HostFloat>;
+                        Affine, Concat, Slice, Pad, ResizeNearest, Transpose, Reshape, Quantize,
+                        Dequantize, ScaleAccumulator, Softmax, HostFloat>;
 
 struct Step {
   std::string name;  // unique; used in reports and comparisons

@@ -77,6 +77,10 @@ void RequantizeRow(const int32_t* acc, size_t count, const uint32_t* mult, size_
 void AddRow(const uint8_t* a, CodeRange a_type, const uint8_t* b, CodeRange b_type, size_t count,
             const AddConstants& constants, CodeRange range, uint8_t* y, Isa isa = BestIsa());
 
+// N13, unfolded batch normalization, on a row of raw codes: y[i] = Affine(x[i], {a[i], f[i]}).
+void AffineRow(const uint8_t* x, CodeRange type, size_t count, const float* a, const float* f,
+               CodeRange range, uint8_t* y, Isa isa = BestIsa());
+
 // N7 on rows.
 void MulRow(const uint8_t* a, CodeRange a_type, int za, const uint8_t* b, CodeRange b_type, int zb,
             size_t count, float r, int zc, CodeRange range, uint8_t* y, Isa isa = BestIsa());

@@ -83,6 +83,45 @@ Expected<AddConstants> MakeAddConstants(float sa, int za, float sb, int zb, floa
 // range always have f in range. Outside the compiler must run the node on the host.
 bool SupportedAddConstants(const AddConstants& constants);
 
+// ---- N13: unfolded batch normalization ----
+
+// y = sat(RN(fma(q, a, f))) on the raw code q, one pair per channel.
+struct AffineConstants {
+  float a = 0;
+  float f = 0;
+  friend bool operator==(const AffineConstants&, const AffineConstants&) = default;
+};
+
+// The parameters of one channel of a BatchNormalization.
+struct NormalizationChannel {
+  float scale = 1;
+  float bias = 0;
+  float mean = 0;
+  float variance = 1;
+};
+
+// In fp64, every operation rounded: k = scale / sqrt(variance + epsilon), a = fl(sx * k / sy),
+// f = fl((bias - mean * k) / sy + zy - zx * a); then |a| < 2^-40 becomes 0 and |f| < 2^-64 becomes
+// 0. Where the code of some q in `in` is not that of the fp32 kernel (NormalizeInFp32), the first
+// neighbour with which all are is taken instead: (a + i ulp, f + j ulp), in the order of
+// max(|i|, |j|) = 1 .. 4, then of i, then of j, both ascending, a zero staying zero. If there is
+// none, the constants stay as they are. Errors: a scale of codes that is refused, or constants that
+// are not finite (a variance that is not positive). The result may still be unsupported by the
+// hardware.
+Expected<AffineConstants> MakeAffineConstants(const NormalizationChannel& channel, float epsilon,
+                                              float sx, int zx, CodeRange in, float sy, int zy,
+                                              CodeRange out);
+
+// DQ, BatchNormalization and Q as ONNX Runtime's fp32 kernel computes them: x = fl(fl(q - zx) *
+// sx), k = fl(fl(1 / fl(sqrt(fl(variance + epsilon)))) * scale), b = fl(bias - fl(mean * k)),
+// Q(fl(fl(x * k) + b)).
+int NormalizeInFp32(int q, const NormalizationChannel& channel, float epsilon, float sx, int zx,
+                    float sy, int zy, CodeRange out);
+
+// What hw::Affine covers: a zero or 2^-40 <= |a| <= 2^20, and f zero or 2^-64 <= |f| < 2^30.
+// Outside the compiler must run the node on the host.
+bool SupportedAffineConstants(const AffineConstants& constants);
+
 // ---- N7: multiply ----
 
 // r = fl(fl(sa * sb) / sc), encoded for the hardware as 0 below 2^-40 and 2^20 above 2^20. Both

@@ -24,6 +24,9 @@ float Dequantize(int32_t q, int32_t z, float s);
 // N6, on raw codes.
 int Add(int a, int b, const AddConstants& constants, CodeRange range);
 
+// N13, unfolded batch normalization, on a raw code: sat(RN(fma(q, a, f))).
+int Affine(int q, const AffineConstants& constants, CodeRange range);
+
 // N7. p = (a - za) * (b - zb), r = MulRatio(...). sat(RN(fl(fl(p * r) + zc))).
 int Mul(int32_t p, float r, int zc, CodeRange range);
 

@@ -37,6 +37,9 @@
 // Add (N6): t = FMA(b, RB, F); v = FMA(a, RA, t); RNE to integer; clamp to [lo, hi]. F holds the
 // zero points.
 //
+// Affine (N13): v = FMA(q, A, F); RNE to integer; clamp to [lo, hi]. A may be negative: the sign of
+// the product is that of the code times that of A.
+//
 // Fp32 add: as the FMA step with both significands extended by four zeros: 28 bits, sum 29 bits.
 //
 // Mul (N7): |p| (16 bits) * SIG(r), 40 bits, shifted left until bit 39 is set; RNE to 24; fp32 add
@@ -63,8 +66,12 @@ int Requantize(int32_t acc, uint32_t mult_bits, int zy, int lo, int hi);
 // raw fp32 bits.
 int AddFma(int a, int b, uint32_t ra_bits, uint32_t rb_bits, uint32_t f_bits, int lo, int hi);
 
-// The FMA step alone: c * r + t, one rounding, as raw fp32 bits. c: 9 bits signed; r: in [2^-40,
-// 2^20]; t: zero or 2^-64 <= |t| < 2^30. A zero result is +0.
+// N13, unfolded batch normalization. q: a raw code, 9 bits signed. The constants must satisfy
+// SupportedAffineConstants. a, f: raw fp32 bits.
+int Affine(int q, uint32_t a_bits, uint32_t f_bits, int lo, int hi);
+
+// The FMA step alone: c * r + t, one rounding, as raw fp32 bits. c: 9 bits signed; r: zero or
+// 2^-40 <= |r| <= 2^20; t: zero or 2^-64 <= |t| < 2^30. A zero result is +0.
 uint32_t FmaF32(int c, uint32_t r_bits, uint32_t t_bits);
 
 // N7. p: product of two 9-bit differences, |p| <= 65025. r_bits: 0 or fp32 in [2^-40, 2^20]

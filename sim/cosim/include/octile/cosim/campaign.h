@@ -65,8 +65,10 @@ struct Coverage {
   std::array<uint64_t, 5> packs{};
   uint64_t pack_longer = 0;
   uint64_t pack_divided = 0;
+  // Completed ELTs by mode.
+  std::array<uint64_t, 4> elements{};
 
-  // Opcodes, causes, classes and kinds of WIN and PACK that can occur and never did; empty: full
+  // Opcodes, causes, classes and kinds of WIN, ELT and PACK that can occur and never did; empty: full
   // coverage.
   std::vector<std::string> Missing() const;
   std::string Report() const;
