@@ -1,9 +1,9 @@
-// PACK: the byte transposer. The vectors of a lane group (oct_pack_addr) become rows of N bytes, one for each lane, a byte for each output
-// column of the group of columns; while the rows of a window are filled, the columns of the one before are read out. Byte k * stride + l,
-// counted from where lane 0 would begin if it were of the group, is what lane l has for output column k, for all lanes of the group: a
-// vector is rotated once, and each row takes from it the bytes that it holds. Timing: the vector addressed in cycle r arrives in r + 2 and
-// is in the rows from r + 4; the column generated in cycle e is read in e + 3, so the last read of a window and the first column behind it
-// are never too close, and columns follow the windows at the same distance as their read phase.
+// PACK: the byte transposer. The vectors of a lane group (oct_pack_addr) fill columns of N bytes, one for each output column of the group
+// of columns, a byte for each lane; while the columns of a window are filled, those of the one before are read out. Byte k * stride + l,
+// counted from where lane 0 would begin if it were of the group, is what lane l has in output column k, for all lanes of the group: a
+// vector is rotated once, and each column takes from it the bytes that it holds. Timing: the vector addressed in cycle r arrives in r + 2
+// and is in the columns from r + 4; the column generated in cycle e is read in e + 3, so the last read of a window and the first column
+// behind it are never too close, and columns follow the windows at the same distance as their read phase.
 module oct_pack #(
   parameter int unsigned N = 16,
   localparam int unsigned Lg = $clog2(N)
@@ -96,52 +96,68 @@ module oct_pack #(
   end
 
   // r + 3: byte p of those counted from lane 0 is byte p mod N of the rotated vector, if the vector is the one that holds it: vector
-  // p / N, or the next one for the bytes that the rotation brings round.
-  logic [8*N-1:0]    masked, rotated;
-  logic [4:0][N-1:0] held;
+  // p / N, or the next one for the bytes that the rotation brings round. Masks have the eight bits of a byte.
+  logic [8*N-1:0]   masked, lanes;
+  logic [N-1:0]     round;
+  logic [16*N-9:0]  rotated;  // and its first N - 1 bytes once more
+  logic [40*N-33:0] held;     // 4 * (N - 1) + N bytes
   always_comb begin
     masked  = '0;
+    lanes   = '0;
     rotated = '0;
     held    = '0;
+    round   = '0;
     if (valid_q[2]) begin
       for (int unsigned i = 0; i < N; i++) begin
         masked[8*i+:8] = write_q.keep[i] ? data_q[8*i+:8] : zx_i;
-        for (int unsigned h = 0; h < 5; h++) begin
-          held[h][i] = 3'(h) + {2'd0, (Lg + 1)'(i) + {1'b0, write_q.rotate} >= (Lg + 1)'(N)} == write_q.turn;
-        end
+        lanes[8*i+:8]  = {8{write_q.lanes[i]}};
+        round[i]       = (Lg + 1)'(i) + {1'b0, write_q.rotate} >= (Lg + 1)'(N);
       end
-      rotated = (8 * N)'({masked, masked} >> {write_q.rotate, 3'd0});
+      for (int unsigned p = 0; p < 5 * N - 4; p++) held[8*p+:8] = {8{3'(p / N) + {2'd0, round[p%N]} == write_q.turn}};
+      rotated[8*N-1:0]    = (8 * N)'({masked, masked} >> {write_q.rotate, 3'd0});
+      rotated[16*N-9:8*N] = rotated[8*N-9:0];
     end
   end
 
-  logic [8*N-1:0] col_d;
-  for (genvar l = 0; l < N; l++) begin : g_row
-    logic [8*N-1:0] row0_q, row1_q, row_d;
-    logic           we;
-    assign we = valid_q[2] && write_q.lanes[l];
+  logic [8*N-1:0] half0_q[N], half1_q[N];
+  for (genvar k = 0; k < N; k++) begin : g_column
+    logic [8*N-1:0] mask, bytes, next;
     always_comb begin
-      row_d = '0;
-      if (we) begin
-        row_d = write_q.sel ? row1_q : row0_q;
-        for (int unsigned s = 1; s < 5; s++) begin
-          if (stride_i == 3'(s)) begin
-            for (int unsigned k = 0; k < N; k++) begin
-              if (held[(k*s+l)/N][(k*s+l)%N]) row_d[8*k+:8] = rotated[8*((k*s+l)%N)+:8];
-            end
-          end
-        end
+      mask  = '0;
+      bytes = '0;
+      next  = '0;
+      if (valid_q[2]) begin
+        case (stride_i)
+          3'd1: mask = held[8*k+:8*N];
+          3'd2: mask = held[16*k+:8*N];
+          3'd3: mask = held[24*k+:8*N];
+          default: mask = held[32*k+:8*N];
+        endcase
+        mask = mask & lanes;
+      end
+      if (mask != '0) begin
+        case (stride_i)
+          3'd1: bytes = rotated[8*k+:8*N];
+          3'd2: bytes = rotated[8*((2*k)%N)+:8*N];
+          3'd3: bytes = rotated[8*((3*k)%N)+:8*N];
+          default: bytes = rotated[8*((4*k)%N)+:8*N];
+        endcase
+        next = ((write_q.sel ? half1_q[k] : half0_q[k]) & ~mask) | (bytes & mask);
       end
     end
     always_ff @(posedge clk_i) begin
-      if (we && !write_q.sel) row0_q <= row_d;
-      if (we && write_q.sel) row1_q <= row_d;
+      if (mask != '0 && !write_q.sel) half0_q[k] <= next;
+      if (mask != '0 && write_q.sel) half1_q[k] <= next;
     end
-    always_comb begin
-      col_d[8*l+:8] = '0;
-      if (col_valid_q[2]) begin
-        if ((Lg + 1)'(l) >= col3_q.lanes) col_d[8*l+:8] = zx_i;
-        else col_d[8*l+:8] = col3_q.sel ? row1_q[{col3_q.col, 3'd0}+:8] : row0_q[{col3_q.col, 3'd0}+:8];
-      end
+  end
+
+  logic [8*N-1:0] column, col_d;
+  always_comb begin
+    column = '0;
+    col_d  = '0;
+    if (col_valid_q[2]) begin
+      column = col3_q.sel ? half1_q[col3_q.col] : half0_q[col3_q.col];
+      for (int unsigned l = 0; l < N; l++) col_d[8*l+:8] = ((Lg + 1)'(l) < col3_q.lanes) ? column[8*l+:8] : zx_i;
     end
   end
 

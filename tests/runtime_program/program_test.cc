@@ -166,7 +166,9 @@ TEST(Program, HostileBodies) {
 TEST(Program, RefusesOtherVersionsAndArchitectures) {
   Program p = Example();
   p.isa_version = 3 << 16 | 5;
-  ExpectError(Bytes(p), "made for ISA version 3.5, this Octile has 2.0");
+  const std::string own =
+      std::to_string(isa::kVersionMajor) + "." + std::to_string(isa::kVersionMinor);
+  ExpectError(Bytes(p), "made for ISA version 3.5, this Octile has " + own);
   // A hash that does not belong to the architecture: change one architectural field behind the
   // hash.
   auto bytes = Bytes(Example());
