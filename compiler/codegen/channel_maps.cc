@@ -53,6 +53,15 @@ bool IsNaturalOrder(const std::vector<int32_t>& order) {
   return true;
 }
 
+// Which blocks of its input a step (kMove, or kKeep that can gather) does not leave as they are: a
+// permutation packs their channels anew.
+enum class Merge : uint8_t {
+  kNone,
+  kPoor,   // blocks of the same readers, so few channels in each that merging saves blocks
+  kMixed,  // and blocks that hold channels of different readers
+  kAll
+};
+
 class Planner {
  public:
   Planner(const std::vector<MapTensor>& tensors, const std::vector<MapStep>& steps, int n)
@@ -62,26 +71,30 @@ class Planner {
   }
 
   ChannelPlan Run() {
-    std::vector<bool> moved(steps_.size(), false);
     if (!any_selection_) {  // nothing to gain: all in natural order
       ChannelPlan plan;
       plan.tensors.resize(tensors_.size());
       return plan;
     }
-    ChannelPlan best = Evaluate(moved);
-    // Toggles one decision after the other while that helps.
+    std::vector<Merge> merges(steps_.size(), Merge::kNone);
+    ChannelPlan best = Evaluate(merges);
+    // Changes one decision after the other while that helps.
     constexpr int kRounds = 3;
     for (int round = 0; round < kRounds; ++round) {
       bool improved = false;
       for (size_t s = 0; s < steps_.size(); ++s) {
         if (!HasChoice(s, best)) continue;
-        moved[s] = !moved[s];
-        ChannelPlan other = Evaluate(moved);
-        if (other.cost < best.cost * (1 - 1e-9)) {
-          best = std::move(other);
-          improved = true;
-        } else {
-          moved[s] = !moved[s];
+        for (const Merge merge : {Merge::kNone, Merge::kPoor, Merge::kMixed, Merge::kAll}) {
+          const Merge before = merges[s];
+          if (merge == before) continue;
+          merges[s] = merge;
+          ChannelPlan other = Evaluate(merges);
+          if (other.cost < best.cost * (1 - 1e-9)) {
+            best = std::move(other);
+            improved = true;
+          } else {
+            merges[s] = before;
+          }
         }
       }
       if (!improved) break;
@@ -137,7 +150,7 @@ class Planner {
     return step.kind == MapKind::kKeep && step.can_gather && !plan.tensors[Index(step.inputs[0])].plain();
   }
 
-  void FindReaders(const std::vector<bool>& moved) {
+  void FindReaders(const std::vector<Merge>& merges) {
     readers_.assign(tensors_.size(), {});
     for (size_t t = 0; t < tensors_.size(); ++t)
       readers_[t].resize(static_cast<size_t>(tensors_[t].channels));
@@ -149,7 +162,8 @@ class Planner {
         for (size_t c = 0; c < input.size(); ++c) AddReaders(input[c], output[c]);
         continue;
       }
-      const bool through = step.kind == MapKind::kMove && !placed_[s] && !natural(step.output) && !moved[s];
+      const bool through = step.kind == MapKind::kMove && !placed_[s] && !natural(step.output) &&
+                           merges[s] != Merge::kAll;
       if (step.kind == MapKind::kMove) {
         for (size_t c = 0; c < step.moves.size(); ++c) {
           Readers& input = readers_[Index(step.inputs[Index(step.moves[c].first)])][Index(step.moves[c].second)];
@@ -189,97 +203,161 @@ class Planner {
     return static_cast<double>(pairs) * step.gather_cost;
   }
 
-  ChannelPlan Evaluate(const std::vector<bool>& moved) {
-    FindReaders(moved);
+  ChannelPlan Evaluate(const std::vector<Merge>& merges) {
+    FindReaders(merges);
     ChannelPlan plan;
     plan.tensors.resize(tensors_.size());
     std::vector<TensorMap>& maps = plan.tensors;
     for (size_t s = 0; s < steps_.size(); ++s) {
       const MapStep& step = steps_[s];
       TensorMap& out = maps[Index(step.output)];
-      const auto& readers = readers_[Index(step.output)];
-      const auto packed = [&] {
-        std::vector<const Readers*> list;
-        for (const Readers& r : readers) list.push_back(&r);
-        return Pack(list, n_);
-      };
       if (step.kind == MapKind::kMove && !placed_[s]) {
-        std::vector<Lane> lanes;
-        for (const auto& [input, channel] : step.moves)
-          lanes.push_back(LaneOf(maps, step.inputs[Index(input)], channel));
-        // A lane read as two channels would need the sum of their weights.
-        std::vector<Lane> sorted = lanes;
-        std::sort(sorted.begin(), sorted.end());
-        const bool repeats = std::adjacent_find(sorted.begin(), sorted.end()) != sorted.end();
-        if (!natural(step.output) && !moved[s] && !repeats) {
-          out.stored = false;
-          out.lanes = std::move(lanes);
-          continue;
-        }
-        std::vector<int32_t> order;
-        if (natural(step.output)) {
-          order.resize(lanes.size());
-          std::iota(order.begin(), order.end(), 0);
-        } else {
-          order = packed();
-        }
-        std::vector<const Lane*> sources;
-        for (const int32_t c : order) sources.push_back(c < 0 ? nullptr : &lanes[Index(c)]);
-        plan.cost += GatherCost(step, sources);
-        Store(out, step.output, std::move(order));
+        Move(plan, s, merges[s]);
       } else if (step.kind == MapKind::kArray || step.kind == MapKind::kKeep) {
-        std::map<StoredBlock, std::vector<int32_t>> blocks;  // with the channels that they hold
         const int32_t input = step.inputs[0];
+        std::vector<Lane> lanes;
         for (int64_t c = 0; c < tensors_[Index(input)].channels; ++c)
-          blocks[BlockOf(LaneOf(maps, input, c))].push_back(static_cast<int32_t>(c));
+          lanes.push_back(LaneOf(maps, input, c));
+        const BlockChannels blocks = BlocksOf(lanes);
         if (step.kind == MapKind::kArray) {
           plan.cost += static_cast<double>(blocks.size()) * step.block_cost;
-          if (step.free_order && !natural(step.output)) Store(out, step.output, packed());
+          if (step.free_order && !natural(step.output)) Store(out, step.output, Packed(step.output));
         } else if (maps[Index(input)].plain()) {
           plan.cost += static_cast<double>(blocks.size()) * step.block_cost;
         } else {
-          Keep(plan, s, blocks, moved[s]);
+          Keep(plan, s, lanes, merges[s]);
         }
       }
     }
     return plan;
   }
 
-  // The output of a kKeep step whose input is a selection or in an order of its own.
-  void Keep(ChannelPlan& plan, size_t s,
-            const std::map<StoredBlock, std::vector<int32_t>>& blocks, bool merge) const {
+  using BlockChannels = std::map<StoredBlock, std::vector<int32_t>>;
+  // The blocks in which channels lie.
+  BlockChannels BlocksOf(const std::vector<Lane>& lanes) const {
+    BlockChannels blocks;
+    for (size_t c = 0; c < lanes.size(); ++c)
+      blocks[BlockOf(lanes[c])].push_back(static_cast<int32_t>(c));
+    return blocks;
+  }
+
+  // The best order of all channels of a tensor.
+  std::vector<int32_t> Packed(int32_t t) const {
+    std::vector<const Readers*> list;
+    for (const Readers& r : readers_[Index(t)]) list.push_back(&r);
+    return Pack(list, n_);
+  }
+
+  // The blocks whose channels are to be packed anew.
+  std::set<StoredBlock> Merged(const BlockChannels& blocks, const std::vector<Readers>& readers,
+                               Merge merge) const {
+    std::set<StoredBlock> merged;
+    if (merge == Merge::kNone) return merged;
+    std::map<Readers, int64_t> channels;                     // merged so far
+    std::map<Readers, std::vector<std::pair<int64_t, StoredBlock>>> pure;  // by count of channels
+    for (const auto& [block, list] : blocks) {
+      const bool mixed = std::any_of(list.begin(), list.end(), [&](int32_t c) {
+        return readers[Index(c)] != readers[Index(list[0])];
+      });
+      if (!mixed && merge != Merge::kAll) {
+        pure[readers[Index(list[0])]].emplace_back(static_cast<int64_t>(list.size()), block);
+      } else if (merge != Merge::kPoor) {
+        merged.insert(block);
+        for (const int32_t c : list) ++channels[readers[Index(c)]];
+      }
+    }
+    // Of those with the same readers, the emptiest ones that together save the most blocks.
+    for (auto& [who, list] : pure) {
+      std::sort(list.begin(), list.end());
+      int64_t count = channels[who];
+      const int64_t before = (count + n_ - 1) / n_;
+      int64_t most = 0;
+      size_t best = 0;
+      for (size_t i = 0; i < list.size(); ++i) {
+        count += list[i].first;
+        const int64_t saved = static_cast<int64_t>(i) + 1 - ((count + n_ - 1) / n_ - before);
+        if (saved > most) most = saved, best = i + 1;
+      }
+      for (size_t i = 0; i < best; ++i) merged.insert(list[i].second);
+    }
+    return merged;
+  }
+
+  // Packs the channels of merged blocks behind the positions in `order`; adds the cost.
+  void Append(ChannelPlan& plan, const MapStep& step, const std::vector<int32_t>& channels,
+              const std::vector<Lane>& lanes, std::vector<int32_t>& order) const {
+    const auto& readers = readers_[Index(step.output)];
+    std::vector<const Readers*> list;
+    for (const int32_t c : channels) list.push_back(&readers[Index(c)]);
+    std::vector<const Lane*> sources;
+    for (const int32_t item : Pack(list, n_)) {
+      const int32_t c = item < 0 ? -1 : channels[Index(item)];
+      order.push_back(c);
+      sources.push_back(c < 0 ? nullptr : &lanes[Index(c)]);
+    }
+    plan.cost += GatherCost(step, sources);
+  }
+
+  // A concatenation, slice or shuffle that is not left to placement.
+  void Move(ChannelPlan& plan, size_t s, Merge merge) const {
     const MapStep& step = steps_[s];
     TensorMap& out = plan.tensors[Index(step.output)];
-    const auto& readers = readers_[Index(step.output)];
-    std::vector<int32_t> gathered;
+    std::vector<Lane> lanes;
+    for (const auto& [input, channel] : step.moves)
+      lanes.push_back(LaneOf(plan.tensors, step.inputs[Index(input)], channel));
     std::vector<int32_t> order;
-    for (const auto& [block, channels] : blocks) {
-      // What is merged: blocks of several sets of readers, and those that are half empty.
-      const bool several = std::any_of(channels.begin(), channels.end(), [&](int32_t c) {
-        return readers[Index(c)] != readers[Index(channels[0])];
-      });
-      if (merge && (several || channels.size() * 2 <= static_cast<size_t>(n_))) {
-        gathered.insert(gathered.end(), channels.begin(), channels.end());
+    if (natural(step.output)) {
+      std::vector<const Lane*> sources;
+      for (const Lane& lane : lanes) sources.push_back(&lane);
+      plan.cost += GatherCost(step, sources);
+      return;
+    }
+    // A lane read as two channels would need the sum of their weights.
+    std::vector<Lane> sorted = lanes;
+    std::sort(sorted.begin(), sorted.end());
+    if (std::adjacent_find(sorted.begin(), sorted.end()) != sorted.end()) merge = Merge::kAll;
+    const BlockChannels blocks = BlocksOf(lanes);
+    const std::set<StoredBlock> merged = Merged(blocks, readers_[Index(step.output)], merge);
+    std::vector<int32_t> channels;
+    for (const StoredBlock& block : merged) {
+      const std::vector<int32_t>& list = blocks.at(block);
+      channels.insert(channels.end(), list.begin(), list.end());
+    }
+    std::sort(channels.begin(), channels.end());
+    Append(plan, step, channels, lanes, order);
+    if (merge == Merge::kAll) {
+      Store(out, step.output, std::move(order));
+      return;
+    }
+    out.stored = false;
+    out.lanes = std::move(lanes);
+    for (size_t p = 0; p < order.size(); ++p) {
+      if (order[p] >= 0) out.lanes[Index(order[p])] = {step.output, static_cast<int32_t>(p)};
+    }
+    out.order = std::move(order);
+  }
+
+  // The output of a kKeep step whose input is a selection or in an order of its own.
+  void Keep(ChannelPlan& plan, size_t s, const std::vector<Lane>& lanes, Merge merge) const {
+    const MapStep& step = steps_[s];
+    TensorMap& out = plan.tensors[Index(step.output)];
+    const BlockChannels blocks = BlocksOf(lanes);
+    const std::set<StoredBlock> merged = Merged(blocks, readers_[Index(step.output)], merge);
+    std::vector<int32_t> order, channels;
+    for (const auto& [block, list] : blocks) {
+      if (merged.contains(block)) {
+        channels.insert(channels.end(), list.begin(), list.end());
         continue;
       }
       const size_t at = order.size();
       order.resize(at + static_cast<size_t>(n_), -1);
-      for (const int32_t c : channels)
-        order[at + static_cast<size_t>(LaneOf(plan.tensors, step.inputs[0], c).position % n_)] = c;
+      for (const int32_t c : list)
+        order[at + static_cast<size_t>(lanes[Index(c)].position % n_)] = c;
       out.blocks.push_back(block);
     }
     plan.cost += static_cast<double>(out.blocks.size()) * step.block_cost;
-    std::vector<const Readers*> list;
-    for (const int32_t c : gathered) list.push_back(&readers[Index(c)]);
-    std::vector<Lane> lanes;
-    for (const int32_t c : gathered) lanes.push_back(LaneOf(plan.tensors, step.inputs[0], c));
-    std::vector<const Lane*> sources;
-    for (const int32_t item : Pack(list, n_)) {
-      order.push_back(item < 0 ? -1 : gathered[Index(item)]);
-      sources.push_back(item < 0 ? nullptr : &lanes[Index(item)]);
-    }
-    plan.cost += GatherCost(step, sources);
-    out.lanes.resize(readers.size());
+    Append(plan, step, channels, lanes, order);
+    out.lanes.resize(lanes.size());
     for (size_t p = 0; p < order.size(); ++p) {
       if (order[p] >= 0) out.lanes[Index(order[p])] = {step.output, static_cast<int32_t>(p)};
     }

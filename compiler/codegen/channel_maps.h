@@ -3,7 +3,8 @@
 //
 // A *stored* tensor has storage of its own: channel blocks of N lanes, in the natural order
 // (channel c at position c, that is in block c / N, lane c mod N) or in an order of its own with
-// unused lanes between. Any other tensor is a selection of lanes of stored tensors. This file knows
+// unused lanes between. Any other tensor is a selection of lanes of stored tensors; part of it may
+// have been merged into storage of its own. This file knows
 // neither the graph nor the hardware: it composes the maps, chooses the orders, and decides by a
 // count of cycles where moving the data is cheaper than reading it scattered.
 #pragma once
@@ -53,8 +54,9 @@ struct MapStep {
 };
 
 struct TensorMap {
-  bool stored = true;
-  // Stored: the channel at each position, -1 for none; whole blocks. Empty: the natural order.
+  bool stored = true;  // all channels, in storage of its own
+  // The channel at each position of its storage, -1 for none; whole blocks. Empty: the natural
+  // order if stored, else no storage.
   std::vector<int32_t> order;
   // By channel: where it lies. Empty: at position c of the tensor itself.
   std::vector<Lane> lanes;
@@ -63,6 +65,8 @@ struct TensorMap {
   std::vector<StoredBlock> blocks;
 
   bool plain() const { return stored && order.empty(); }
+  // Nothing to compute: readers find the channels elsewhere.
+  bool selection() const { return !stored && order.empty(); }
 };
 
 struct ChannelPlan {

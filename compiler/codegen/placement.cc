@@ -113,9 +113,7 @@ void Lowering::FindParts() {
       made.insert(Root(group.output));
       if (group.shuffle_groups > 0) continue;
       // A selection of channels has no place; what reads one, or an order of its own, is moved.
-      const auto mapped = [&](ir::TensorId id) {
-        return !MapOf(id).stored || !MapOf(id).order.empty();
-      };
+      const auto mapped = [&](ir::TensorId id) { return !MapOf(id).plain(); };
       if (mapped(group.output) || std::any_of(step.inputs.begin(), step.inputs.end(), mapped))
         continue;
       const Shape& shape = Info(step.output).shape;
@@ -227,7 +225,7 @@ void Lowering::FindLifetimes(const std::vector<size_t>& groups) {
     const passes::FusedStep& group = groups_[groups[position]];
     const ir::Step& step = graph_.steps[static_cast<size_t>(group.main)];
     const bool concat = std::holds_alternative<ir::Concat>(step.op);
-    if (!MapOf(group.output).stored) continue;
+    if (MapOf(group.output).selection()) continue;
     const std::vector<ir::TensorId> inputs = GroupInputs(group);
     for (size_t i = 0; i < inputs.size(); ++i) {
       // What was written in its place, or is only looked at through a view, is not read by the

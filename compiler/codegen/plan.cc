@@ -419,7 +419,7 @@ Status Lowering::LowerGroup(const passes::FusedStep& group) {
   for (const ir::TensorId input : GroupInputs(group)) {
     if (Info(input).is_constant()) PlaceConstant(input, Info(step.output).shape);
   }
-  if (!MapOf(group.output).stored) return {};  // its readers find the channels
+  if (MapOf(group.output).selection()) return {};  // its readers find the channels
   if (const auto* conv = std::get_if<ir::Conv>(&step.op)) {
     return OnVectorUnit(step, group.residual >= 0) ? LowerWindow(group) : LowerConv(group, *conv);
   }
@@ -431,9 +431,7 @@ Status Lowering::LowerGroup(const passes::FusedStep& group) {
       std::holds_alternative<ir::Mul>(step.op)) {
     return LowerElementwise(group);
   }
-  const auto mapped = [&](ir::TensorId id) {
-    return !MapOf(id).stored || !MapOf(id).order.empty();
-  };
+  const auto mapped = [&](ir::TensorId id) { return !MapOf(id).plain(); };
   const bool moves = group.shuffle_groups > 0 || std::holds_alternative<ir::Concat>(step.op) ||
                      std::holds_alternative<ir::Slice>(step.op);
   if (moves && (mapped(group.output) ||
