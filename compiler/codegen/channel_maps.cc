@@ -10,41 +10,40 @@ namespace {
 
 size_t Index(int32_t i) { return static_cast<size_t>(i); }
 
-// The steps that read a channel in the end, looking through what only moves or keeps it; ascending.
-using Readers = std::vector<int32_t>;
+// The steps that read a channel in the end, looking through what only moves or keeps it: ascending
+// lists, each kept once and named by a number.
+class ReaderSets {
+ public:
+  ReaderSets() { Number({}); }
 
-void AddReaders(Readers& to, const Readers& from) {
-  Readers both;
-  std::set_union(to.begin(), to.end(), from.begin(), from.end(), std::back_inserter(both));
-  to = std::move(both);
-}
-
-// Orders items so that those with the same readers share blocks: ascending readers, each set of
-// readers from a new block on as long as that takes no more blocks than the items need. Returns an
-// item or -1 for each position, whole blocks.
-std::vector<int32_t> Pack(const std::vector<const Readers*>& readers, int n) {
-  const auto items = static_cast<int64_t>(readers.size());
-  std::vector<int32_t> sorted(readers.size());
-  std::iota(sorted.begin(), sorted.end(), 0);
-  std::stable_sort(sorted.begin(), sorted.end(), [&](int32_t a, int32_t b) {
-    return *readers[Index(a)] < *readers[Index(b)];
-  });
-  const int64_t blocks = (items + n - 1) / n;
-  std::vector<int32_t> order;
-  const auto pad = [&] {
-    while (order.size() % static_cast<size_t>(n) != 0) order.push_back(-1);
-  };
-  for (int64_t i = 0; i < items; ++i) {
-    const auto item = sorted[static_cast<size_t>(i)];
-    if (i > 0 && *readers[Index(item)] != *readers[Index(sorted[static_cast<size_t>(i - 1)])]) {
-      const int64_t used = (static_cast<int64_t>(order.size()) + n - 1) / n;
-      if (used + (items - i + n - 1) / n <= blocks) pad();
+  // The empty set is number 0.
+  int32_t Of(size_t step) { return Number({static_cast<int32_t>(step)}); }
+  int32_t Union(int32_t a, int32_t b) {
+    if (a == b || b == 0) return a;
+    if (a == 0) return b;
+    const auto [it, added] = unions_.try_emplace(std::minmax(a, b), 0);
+    if (added) {
+      std::vector<int32_t> both;
+      std::set_union(sets_[Index(a)].begin(), sets_[Index(a)].end(), sets_[Index(b)].begin(),
+                     sets_[Index(b)].end(), std::back_inserter(both));
+      it->second = Number(std::move(both));
     }
-    order.push_back(item);
+    return it->second;
   }
-  pad();
-  return order;
-}
+  // Sets that are read earlier come first.
+  bool Before(int32_t a, int32_t b) const { return a != b && sets_[Index(a)] < sets_[Index(b)]; }
+
+ private:
+  int32_t Number(std::vector<int32_t> set) {
+    const auto [it, added] = numbers_.try_emplace(set, static_cast<int32_t>(sets_.size()));
+    if (added) sets_.push_back(std::move(set));
+    return it->second;
+  }
+
+  std::vector<std::vector<int32_t>> sets_;
+  std::map<std::vector<int32_t>, int32_t> numbers_;
+  std::map<std::pair<int32_t, int32_t>, int32_t> unions_;
+};
 
 bool IsNaturalOrder(const std::vector<int32_t>& order) {
   for (size_t i = 0; i < order.size(); ++i) {
@@ -79,7 +78,7 @@ class Planner {
     std::vector<Merge> merges(steps_.size(), Merge::kNone);
     ChannelPlan best = Evaluate(merges);
     // Changes one decision after the other while that helps.
-    constexpr int kRounds = 3;
+    constexpr int kRounds = 2;
     for (int round = 0; round < kRounds; ++round) {
       bool improved = false;
       for (size_t s = 0; s < steps_.size(); ++s) {
@@ -147,32 +146,34 @@ class Planner {
   bool HasChoice(size_t s, const ChannelPlan& plan) const {
     const MapStep& step = steps_[s];
     if (step.kind == MapKind::kMove) return !placed_[s] && !natural(step.output);
-    return step.kind == MapKind::kKeep && step.can_gather && !plan.tensors[Index(step.inputs[0])].plain();
+    return step.kind == MapKind::kKeep && step.can_gather &&
+           !plan.tensors[Index(step.inputs[0])].plain();
   }
 
   void FindReaders(const std::vector<Merge>& merges) {
     readers_.assign(tensors_.size(), {});
     for (size_t t = 0; t < tensors_.size(); ++t)
-      readers_[t].resize(static_cast<size_t>(tensors_[t].channels));
+      readers_[t].resize(static_cast<size_t>(tensors_[t].channels), 0);
     for (size_t s = steps_.size(); s-- > 0;) {
       const MapStep& step = steps_[s];
       const auto& output = readers_[Index(step.output)];
       if (step.kind == MapKind::kKeep) {
         auto& input = readers_[Index(step.inputs[0])];
-        for (size_t c = 0; c < input.size(); ++c) AddReaders(input[c], output[c]);
+        for (size_t c = 0; c < input.size(); ++c) input[c] = sets_.Union(input[c], output[c]);
         continue;
       }
       const bool through = step.kind == MapKind::kMove && !placed_[s] && !natural(step.output) &&
                            merges[s] != Merge::kAll;
       if (step.kind == MapKind::kMove) {
         for (size_t c = 0; c < step.moves.size(); ++c) {
-          Readers& input = readers_[Index(step.inputs[Index(step.moves[c].first)])][Index(step.moves[c].second)];
-          AddReaders(input, through ? output[c] : Readers{static_cast<int32_t>(s)});
+          const auto& [from, channel] = step.moves[c];
+          int32_t& input = readers_[Index(step.inputs[Index(from)])][Index(channel)];
+          input = sets_.Union(input, through ? output[c] : sets_.Of(s));
         }
         continue;
       }
       for (const int32_t t : step.inputs) {
-        for (Readers& input : readers_[Index(t)]) AddReaders(input, {static_cast<int32_t>(s)});
+        for (int32_t& input : readers_[Index(t)]) input = sets_.Union(input, sets_.Of(s));
       }
     }
   }
@@ -218,10 +219,11 @@ class Planner {
         std::vector<Lane> lanes;
         for (int64_t c = 0; c < tensors_[Index(input)].channels; ++c)
           lanes.push_back(LaneOf(maps, input, c));
-        const BlockChannels blocks = BlocksOf(lanes);
+        const std::vector<BlockChannels> blocks = BlocksOf(lanes);
         if (step.kind == MapKind::kArray) {
           plan.cost += static_cast<double>(blocks.size()) * step.block_cost;
-          if (step.free_order && !natural(step.output)) Store(out, step.output, Packed(step.output));
+          if (step.free_order && !natural(step.output))
+            Store(out, step.output, Packed(step.output));
         } else if (maps[Index(input)].plain()) {
           plan.cost += static_cast<double>(blocks.size()) * step.block_cost;
         } else {
@@ -232,29 +234,78 @@ class Planner {
     return plan;
   }
 
-  using BlockChannels = std::map<StoredBlock, std::vector<int32_t>>;
-  // The blocks in which channels lie.
-  BlockChannels BlocksOf(const std::vector<Lane>& lanes) const {
-    BlockChannels blocks;
-    for (size_t c = 0; c < lanes.size(); ++c)
-      blocks[BlockOf(lanes[c])].push_back(static_cast<int32_t>(c));
+  // Orders items so that those with the same readers share blocks: in the order of reading, each
+  // set of readers from a new block on as long as that takes no more blocks than the items need.
+  // Returns an item or -1 for each position, whole blocks.
+  std::vector<int32_t> Pack(const std::vector<int32_t>& readers) const {
+    const auto items = static_cast<int64_t>(readers.size());
+    std::vector<int32_t> sorted(readers.size());
+    std::iota(sorted.begin(), sorted.end(), 0);
+    std::stable_sort(sorted.begin(), sorted.end(), [&](int32_t a, int32_t b) {
+      return sets_.Before(readers[Index(a)], readers[Index(b)]);
+    });
+    const int64_t blocks = (items + n_ - 1) / n_;
+    std::vector<int32_t> order;
+    const auto pad = [&] {
+      while (order.size() % static_cast<size_t>(n_) != 0) order.push_back(-1);
+    };
+    for (int64_t i = 0; i < items; ++i) {
+      const auto item = sorted[static_cast<size_t>(i)];
+      if (i > 0 && readers[Index(item)] != readers[Index(sorted[static_cast<size_t>(i - 1)])]) {
+        const int64_t used = (static_cast<int64_t>(order.size()) + n_ - 1) / n_;
+        if (used + (items - i + n_ - 1) / n_ <= blocks) pad();
+      }
+      order.push_back(item);
+    }
+    pad();
+    return order;
+  }
+
+  // A block and the channels of a tensor that lie in it.
+  struct BlockChannels {
+    StoredBlock block;
+    std::vector<int32_t> channels;
+  };
+  // The blocks in which channels lie, in order.
+  std::vector<BlockChannels> BlocksOf(const std::vector<Lane>& lanes) const {
+    std::vector<BlockChannels> blocks;
+    for (size_t c = 0; c < lanes.size(); ++c) {
+      const StoredBlock block = BlockOf(lanes[c]);
+      const auto known = std::find_if(blocks.begin(), blocks.end(),
+                                      [&](const BlockChannels& b) { return b.block == block; });
+      BlockChannels& entry = known != blocks.end() ? *known : blocks.emplace_back();
+      entry.block = block;
+      entry.channels.push_back(static_cast<int32_t>(c));
+    }
+    std::sort(blocks.begin(), blocks.end(),
+              [](const BlockChannels& a, const BlockChannels& b) { return a.block < b.block; });
     return blocks;
   }
 
-  // The best order of all channels of a tensor.
-  std::vector<int32_t> Packed(int32_t t) const {
-    std::vector<const Readers*> list;
-    for (const Readers& r : readers_[Index(t)]) list.push_back(&r);
-    return Pack(list, n_);
+  // Whether two channels lie in one lane.
+  bool Repeats(const std::vector<BlockChannels>& blocks, const std::vector<Lane>& lanes) const {
+    return std::any_of(blocks.begin(), blocks.end(), [&](const BlockChannels& b) {
+      std::vector<bool> seen(static_cast<size_t>(n_), false);
+      return std::any_of(b.channels.begin(), b.channels.end(), [&](int32_t c) {
+        const auto lane = static_cast<size_t>(lanes[Index(c)].position % n_);
+        const bool again = seen[lane];
+        seen[lane] = true;
+        return again;
+      });
+    });
   }
 
+  // The best order of all channels of a tensor.
+  std::vector<int32_t> Packed(int32_t t) const { return Pack(readers_[Index(t)]); }
+
   // The blocks whose channels are to be packed anew.
-  std::set<StoredBlock> Merged(const BlockChannels& blocks, const std::vector<Readers>& readers,
-                               Merge merge) const {
+  std::set<StoredBlock> Merged(const std::vector<BlockChannels>& blocks,
+                               const std::vector<int32_t>& readers, Merge merge) const {
     std::set<StoredBlock> merged;
     if (merge == Merge::kNone) return merged;
-    std::map<Readers, int64_t> channels;                     // merged so far
-    std::map<Readers, std::vector<std::pair<int64_t, StoredBlock>>> pure;  // by count of channels
+    // By set of readers: channels merged so far, and blocks of no other readers by their channels.
+    std::map<int32_t, int64_t> channels;
+    std::map<int32_t, std::vector<std::pair<int64_t, StoredBlock>>> pure;
     for (const auto& [block, list] : blocks) {
       const bool mixed = std::any_of(list.begin(), list.end(), [&](int32_t c) {
         return readers[Index(c)] != readers[Index(list[0])];
@@ -287,10 +338,10 @@ class Planner {
   void Append(ChannelPlan& plan, const MapStep& step, const std::vector<int32_t>& channels,
               const std::vector<Lane>& lanes, std::vector<int32_t>& order) const {
     const auto& readers = readers_[Index(step.output)];
-    std::vector<const Readers*> list;
-    for (const int32_t c : channels) list.push_back(&readers[Index(c)]);
+    std::vector<int32_t> list;
+    for (const int32_t c : channels) list.push_back(readers[Index(c)]);
     std::vector<const Lane*> sources;
-    for (const int32_t item : Pack(list, n_)) {
+    for (const int32_t item : Pack(list)) {
       const int32_t c = item < 0 ? -1 : channels[Index(item)];
       order.push_back(c);
       sources.push_back(c < 0 ? nullptr : &lanes[Index(c)]);
@@ -312,16 +363,13 @@ class Planner {
       plan.cost += GatherCost(step, sources);
       return;
     }
+    const std::vector<BlockChannels> blocks = BlocksOf(lanes);
     // A lane read as two channels would need the sum of their weights.
-    std::vector<Lane> sorted = lanes;
-    std::sort(sorted.begin(), sorted.end());
-    if (std::adjacent_find(sorted.begin(), sorted.end()) != sorted.end()) merge = Merge::kAll;
-    const BlockChannels blocks = BlocksOf(lanes);
+    if (Repeats(blocks, lanes)) merge = Merge::kAll;
     const std::set<StoredBlock> merged = Merged(blocks, readers_[Index(step.output)], merge);
     std::vector<int32_t> channels;
-    for (const StoredBlock& block : merged) {
-      const std::vector<int32_t>& list = blocks.at(block);
-      channels.insert(channels.end(), list.begin(), list.end());
+    for (const auto& [block, list] : blocks) {
+      if (merged.contains(block)) channels.insert(channels.end(), list.begin(), list.end());
     }
     std::sort(channels.begin(), channels.end());
     Append(plan, step, channels, lanes, order);
@@ -341,7 +389,7 @@ class Planner {
   void Keep(ChannelPlan& plan, size_t s, const std::vector<Lane>& lanes, Merge merge) const {
     const MapStep& step = steps_[s];
     TensorMap& out = plan.tensors[Index(step.output)];
-    const BlockChannels blocks = BlocksOf(lanes);
+    const std::vector<BlockChannels> blocks = BlocksOf(lanes);
     const std::set<StoredBlock> merged = Merged(blocks, readers_[Index(step.output)], merge);
     std::vector<int32_t> order, channels;
     for (const auto& [block, list] : blocks) {
@@ -370,7 +418,8 @@ class Planner {
   std::vector<bool> natural_;  // by tensor
   std::vector<bool> placed_;   // by step: a move that placement of whole blocks makes free
   bool any_selection_ = false;
-  std::vector<std::vector<Readers>> readers_;  // by tensor and channel
+  ReaderSets sets_;
+  std::vector<std::vector<int32_t>> readers_;  // by tensor and channel: number of the set
 };
 
 }  // namespace

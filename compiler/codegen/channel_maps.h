@@ -50,7 +50,7 @@ struct MapStep {
   bool free_order = false;  // kArray
   bool can_gather = false;  // kKeep: the array can do it too, taking lanes from any blocks
   double block_cost = 0;    // cycles for each channel block of inputs[0] that is read
-  double gather_cost = 0;   // cycles for each pair of a block read and a block made by a permutation
+  double gather_cost = 0;  // cycles for each pair of a block read and a block made by a permutation
 };
 
 struct TensorMap {

@@ -106,7 +106,8 @@ Status Lowering::LowerArrayJob(const ArrayJob& job) {
     for (int copies = 2; copies >= 1 && best.rows == 0; --copies) {
       std::vector<int64_t> k_choices;
       // Blocks of the sources in memory that are loaded at a time.
-      for (int64_t k = std::min<int64_t>(in_memory ? memory_blocks : in_blocks, 4095); k >= 1; k = k == 1 ? 0 : CeilDiv(k, 2))
+      for (int64_t k = std::min<int64_t>(in_memory ? memory_blocks : in_blocks, 4095); k >= 1;
+           k = k == 1 ? 0 : CeilDiv(k, 2))
         k_choices.push_back(k);
       for (const int64_t k : k_choices) {
         if (best.rows != 0) break;  // splitting K costs reloads: only if nothing else fits

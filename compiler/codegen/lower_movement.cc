@@ -138,8 +138,7 @@ Status Lowering::LowerCopies(const std::vector<CopyJob>& jobs, ir::TensorId outp
 
 Status Lowering::LowerChannelMap(const std::vector<ir::TensorId>& inputs,
                                  const std::vector<std::pair<int32_t, int32_t>>& moves,
-                                 ir::TensorId output, int64_t first_block,
-                                 const ir::Table* table) {
+                                 ir::TensorId output, int64_t first_block, const ir::Table* table) {
   const ir::TensorInfo& x = Info(inputs[0]);
   ArrayJob job;
   job.in = FormAt(inputs[0]);
@@ -158,8 +157,8 @@ Status Lowering::LowerChannelMap(const std::vector<ir::TensorId>& inputs,
     const auto& [input, channel] = moves[static_cast<size_t>(c)];
     const ir::TensorId id = inputs[static_cast<size_t>(input)];
     const TensorMap& map = MapOf(id);
-    const Lane lane = map.lanes.empty() ? Lane{id, channel}
-                                        : map.lanes[static_cast<size_t>(channel)];
+    const Lane lane =
+        map.lanes.empty() ? Lane{id, channel} : map.lanes[static_cast<size_t>(channel)];
     const auto known = std::find(job.sources.begin(), job.sources.end(), lane.store);
     from[p] = {known - job.sources.begin(), lane.position};
     if (known == job.sources.end()) job.sources.push_back(lane.store);

@@ -456,8 +456,8 @@ Status Lowering::LowerElementwise(const passes::FusedStep& group) {
           const int64_t from = i == 0 ? run.from : b0;
           Box read = operand.broadcast ? Box{0, 1, 0, 1} : box;
           read.b0 = from, read.b1 = from + run.blocks;
-          const View view = operand.copied ? FetchCopy(id, read, operand.tiles)
-                                           : Fetch(id, read, operand.tiles);
+          const View view =
+              operand.copied ? FetchCopy(id, read, operand.tiles) : Fetch(id, read, operand.tiles);
           const int32_t addr = operand.broadcast ? view.at(from, 0, 0) : view.at(from, y0, x0);
           const int32_t row = operand.broadcast ? 0 : static_cast<int32_t>(view.pitch & 0xffff);
           const int32_t blk = static_cast<int32_t>(view.blk_stride & 0xffff);

@@ -224,9 +224,8 @@ class Lowering {
   // Output channel c takes channel moves[c].second of inputs[moves[c].first]; then the table, if
   // any. Makes the output's blocks from `first_block` on.
   Status LowerChannelMap(const std::vector<ir::TensorId>& inputs,
-                         const std::vector<std::pair<int32_t, int32_t>>& moves,
-                         ir::TensorId output, int64_t first_block = 0,
-                         const ir::Table* table = nullptr);
+                         const std::vector<std::pair<int32_t, int32_t>>& moves, ir::TensorId output,
+                         int64_t first_block = 0, const ir::Table* table = nullptr);
   Status Ingest(ir::TensorId id);
 
   // How a tensor lies; only for tensors that have a form (HostReason sees to it).

@@ -93,8 +93,9 @@ void Lowering::FindMaps() {
       map.output = Root(group.output);
       for (const ir::TensorId input : GroupInputs(group)) map.inputs.push_back(Source(input));
       const bool images = image(group.output) &&
-                          std::all_of(map.inputs.begin(), map.inputs.end(),
-                                      [&](ir::TensorId id) { return made[index(id)] && image(id); });
+                          std::all_of(map.inputs.begin(), map.inputs.end(), [&](ir::TensorId id) {
+                            return made[index(id)] && image(id);
+                          });
       if (images) {
         const Form& in = FormAt(map.inputs[0]);
         const Form& out = FormAt(group.output);
@@ -105,13 +106,14 @@ void Lowering::FindMaps() {
         if (conv != nullptr && !OnVectorUnit(step, group.residual >= 0)) {
           map.kind = MapKind::kArray;
           map.free_order = conv->group == 1 && group.residual < 0;
-          map.block_cost = pixels * static_cast<double>(conv->kernel[0] * conv->kernel[1] *
-                                                        (out.blocks(n_) + conv->group - 1) /
-                                                        conv->group);
+          map.block_cost =
+              pixels * static_cast<double>(conv->kernel[0] * conv->kernel[1] *
+                                           (out.blocks(n_) + conv->group - 1) / conv->group);
           // What is added in the post unit lies as the result does.
           if (group.residual >= 0) {
             tensors[static_cast<size_t>(map.output)].natural = true;
-            for (size_t i = 1; i < map.inputs.size(); ++i) tensors[index(map.inputs[i])].natural = true;
+            for (size_t i = 1; i < map.inputs.size(); ++i)
+              tensors[index(map.inputs[i])].natural = true;
             if (map.inputs.size() > 1 && map.inputs[1] == map.inputs[0]) map.kind = MapKind::kOther;
           }
         } else if (conv != nullptr || std::holds_alternative<ir::MaxPool>(step.op) ||
@@ -178,8 +180,8 @@ ChannelReads Lowering::ReadsOf(ir::TensorId id) const {
   const int64_t channels =
       map.lanes.empty() ? FormAt(reads.sources[0]).c : static_cast<int64_t>(map.lanes.size());
   for (int64_t c = 0; c < channels; ++c) {
-    const Lane lane = map.lanes.empty() ? Lane{id, static_cast<int32_t>(c)}
-                                        : map.lanes[static_cast<size_t>(c)];
+    const Lane lane =
+        map.lanes.empty() ? Lane{id, static_cast<int32_t>(c)} : map.lanes[static_cast<size_t>(c)];
     const auto s = static_cast<size_t>(
         std::find(reads.sources.begin(), reads.sources.end(), lane.store) - reads.sources.begin());
     reads.channel[s][static_cast<size_t>(lane.position)] = static_cast<int32_t>(c);

@@ -434,8 +434,8 @@ Status Lowering::LowerGroup(const passes::FusedStep& group) {
   const auto mapped = [&](ir::TensorId id) { return !MapOf(id).plain(); };
   const bool moves = group.shuffle_groups > 0 || std::holds_alternative<ir::Concat>(step.op) ||
                      std::holds_alternative<ir::Slice>(step.op);
-  if (moves && (mapped(group.output) ||
-                std::any_of(step.inputs.begin(), step.inputs.end(), mapped)))
+  if (moves &&
+      (mapped(group.output) || std::any_of(step.inputs.begin(), step.inputs.end(), mapped)))
     return LowerChannelMap(step.inputs, MovesOf(group), group.output);
   if (group.shuffle_groups > 0) return LowerShuffle(group);
   if (const auto* concat = std::get_if<ir::Concat>(&step.op)) return LowerConcat(group, *concat);

@@ -476,8 +476,7 @@ Status ValidateProgram(const Program& p) {
     if (p.layers[i].macs < 0)
       return Bad(fmt::format("layers[{}] '{}': negative macs", i, p.layers[i].name));
   for (size_t i = 0; i < p.channel_maps.size(); ++i)
-    OCTILE_RETURN_IF_ERROR(
-        WithPlace("channel_maps", i, "", CheckChannelMap(p, p.channel_maps[i])));
+    OCTILE_RETURN_IF_ERROR(WithPlace("channel_maps", i, "", CheckChannelMap(p, p.channel_maps[i])));
   for (size_t i = 0; i < p.observations.size(); ++i)
     OCTILE_RETURN_IF_ERROR(
         WithPlace("observations", i, "", CheckObservation(p, p.observations[i])));

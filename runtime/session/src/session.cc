@@ -500,8 +500,7 @@ class DeviceRun {
       const std::vector<size_t> order = ResultOrder(
           program_.instructions[static_cast<size_t>(o.instruction)], it->second->addresses);
       if (order.size() != vectors) {
-        Note(o.step, first_element(),
-             "vectors at other addresses than its own", first);
+        Note(o.step, first_element(), "vectors at other addresses than its own", first);
         continue;
       }
       size_t next = 0;
