@@ -504,6 +504,7 @@ Status Lowering::LowerSegment(const Item& item, Program& program) {
           !written.contains(source))
         read.insert(source);
     }
+    if (MovesNothing(groups_[g])) continue;  // another name for what is already there
     const ir::TensorId output = Root(groups_[g].output);
     if (home_[static_cast<size_t>(output)].in_memory) written.insert(output);
   }
