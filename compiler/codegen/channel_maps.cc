@@ -1,6 +1,7 @@
 #include "channel_maps.h"
 
 #include <algorithm>
+#include <limits>
 #include <map>
 #include <numeric>
 #include <set>
@@ -67,6 +68,19 @@ class Planner {
       : tensors_(tensors), steps_(steps), n_(n) {
     for (const MapTensor& tensor : tensors) natural_.push_back(tensor.natural);
     FindNatural();
+    // A reader reads, and a step makes, no fewer blocks than its channels fill.
+    least_behind_.assign(steps.size(), 0);
+    double least = 0;
+    for (size_t s = steps.size(); s-- > 0;) {
+      const MapStep& step = steps[s];
+      const bool array = step.kind == MapKind::kArray;
+      if (array || step.kind == MapKind::kKeep) {
+        const int64_t blocks = (tensors[Index(step.inputs[0])].channels + n - 1) / n;
+        least += static_cast<double>(blocks) *
+                 (array ? step.block_cost : std::min(step.block_cost, step.gather_cost));
+      }
+      least_behind_[s] = least;
+    }
   }
 
   ChannelPlan Run() {
@@ -76,7 +90,7 @@ class Planner {
       return plan;
     }
     std::vector<Merge> merges(steps_.size(), Merge::kNone);
-    ChannelPlan best = Evaluate(merges);
+    ChannelPlan best = Evaluate(merges, std::numeric_limits<double>::infinity());
     // Changes one decision after the other while that helps.
     constexpr int kRounds = 2;
     for (int round = 0; round < kRounds; ++round) {
@@ -87,8 +101,9 @@ class Planner {
           const Merge before = merges[s];
           if (merge == before) continue;
           merges[s] = merge;
-          ChannelPlan other = Evaluate(merges);
-          if (other.cost < best.cost * (1 - 1e-9)) {
+          const double limit = best.cost * (1 - 1e-9);
+          ChannelPlan other = Evaluate(merges, limit);
+          if (other.cost < limit) {
             best = std::move(other);
             improved = true;
           } else {
@@ -204,13 +219,19 @@ class Planner {
     return static_cast<double>(pairs) * step.gather_cost;
   }
 
-  ChannelPlan Evaluate(const std::vector<Merge>& merges) {
+  // The plan for given decisions. Ends early, with a cost of at least `limit`, once it is certain
+  // that the cost does not remain below.
+  ChannelPlan Evaluate(const std::vector<Merge>& merges, double limit) {
     FindReaders(merges);
     ChannelPlan plan;
     plan.tensors.resize(tensors_.size());
     std::vector<TensorMap>& maps = plan.tensors;
     for (size_t s = 0; s < steps_.size(); ++s) {
       const MapStep& step = steps_[s];
+      if (plan.cost + least_behind_[s] >= limit) {
+        plan.cost = limit;
+        return plan;
+      }
       TensorMap& out = maps[Index(step.output)];
       if (step.kind == MapKind::kMove && !placed_[s]) {
         Move(plan, s, merges[s]);
@@ -418,6 +439,7 @@ class Planner {
   std::vector<bool> natural_;  // by tensor
   std::vector<bool> placed_;   // by step: a move that placement of whole blocks makes free
   bool any_selection_ = false;
+  std::vector<double> least_behind_;  // by step: cost of it and all behind it, at the least
   ReaderSets sets_;
   std::vector<std::vector<int32_t>> readers_;  // by tensor and channel: number of the set
 };

@@ -42,11 +42,9 @@ struct Net {
                channels);
   }
   int32_t Keep(int32_t x, bool table) {
-    return Add({.kind = MapKind::kKeep,
-                .inputs = {x},
-                .can_gather = table,
-                .block_cost = kPixels / 4},
-               Channels(x));
+    return Add(
+        {.kind = MapKind::kKeep, .inputs = {x}, .can_gather = table, .block_cost = kPixels / 4},
+        Channels(x));
   }
   int32_t Natural(int32_t x) { return Add({.kind = MapKind::kOther, .inputs = {x}}, Channels(x)); }
   int32_t Concat(const std::vector<int32_t>& inputs) {
