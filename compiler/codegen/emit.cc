@@ -27,6 +27,7 @@ Observation Lowering::Observe(ir::TensorId tensor, int64_t block, int64_t blocks
   o.channels = static_cast<int32_t>(std::min<int64_t>(blocks * n_, form.c - block * n_));
   o.raw = raw;
   o.planar = planar_[static_cast<size_t>(tensor)];
+  o.map = map_index_[static_cast<size_t>(Root(tensor))];
   return o;
 }
 
@@ -89,13 +90,15 @@ void Lowering::Load(const Place& place, const Form& form, const Box& box, int32_
 
 View Lowering::Fetch(ir::TensorId id, const Box& box, TileBuffers& tiles) {
   const Place& place = At(id);
-  const Form& form = FormAt(id);
   if (place.buffer) {
-    return {BufferAddress(place), form.w, BufferPlane(id)};
+    return {BufferAddress(place), FormAt(id).w, BufferPlane(id)};
   }
   const Buffer buffer = tiles.buffers[tiles.next++ % tiles.buffers.size()];
-  const int64_t address = int64_t{buffer.bank} * arch_.bank_depth;
-  Load(place, form, box, static_cast<int32_t>(address));
+  return LoadBox(id, box, int64_t{buffer.bank} * arch_.bank_depth);
+}
+
+View Lowering::LoadBox(ir::TensorId id, const Box& box, int64_t address) {
+  Load(At(id), FormAt(id), box, static_cast<int32_t>(address));
   const int64_t pitch = box.x1 - box.x0;
   const int64_t blk = (box.y1 - box.y0) * pitch;
   return {address - box.b0 * blk - box.y0 * pitch - box.x0, pitch, blk};

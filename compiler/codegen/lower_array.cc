@@ -43,9 +43,8 @@ struct TilePlan {
 
 // A range of input blocks of one source that one MMA accumulates.
 struct KPart {
-  size_t source = 0;
-  int64_t first = 0;
-  int64_t last = 0;
+  BlockRun run;
+  size_t view = 0;  // the range of those loaded at once that it lies in
   int pass = 0;
 };
 
@@ -54,16 +53,26 @@ struct KPart {
 Status Lowering::LowerArrayJob(const ArrayJob& job) {
   PlaceOutput(job.output, job.raw ? 4 : 1);
   const Place& out_place = At(job.output);
-  const int64_t out_blocks = job.out.blocks(n_);
+  // Blocks first_block .. last_block-1 of the output's storage.
+  const int64_t last_block = job.out.blocks(n_);
+  const int64_t out_blocks = last_block - job.first_block;
   const int64_t min_slot = std::max<int64_t>(arch_.n / arch_.weight_rows, 4);
   const int64_t per_pixel = job.raw ? 4 : 1;
 
-  bool in_memory = false;
-  int64_t in_blocks = 0;  // over all sources
-  for (const ir::TensorId source : job.sources) {
-    in_memory = in_memory || !At(source).buffer;
-    in_blocks = std::max(in_blocks, FormAt(source).blocks(n_));
+  // The blocks of the sources that any output block depends on, and how many of them are in memory.
+  std::set<std::pair<size_t, int64_t>> needed;
+  for (int64_t ob = job.first_block; ob < last_block; ++ob) {
+    for (const BlockRun& run : job.reads(ob)) {
+      for (int64_t b = run.first; b < run.last; ++b) needed.emplace(run.source, b);
+    }
   }
+  const std::vector<BlockRun> inputs = RunsOf(needed);
+  const auto in_blocks = static_cast<int64_t>(needed.size());
+  int64_t memory_blocks = 0;
+  for (const BlockRun& run : inputs) {
+    if (!At(job.sources[run.source]).buffer) memory_blocks += run.last - run.first;
+  }
+  const bool in_memory = memory_blocks > 0;
   const bool out_memory = !out_place.buffer.has_value();
   const bool res_copied =
       job.residual >= 0 &&
@@ -88,8 +97,6 @@ Status Lowering::LowerArrayJob(const ArrayJob& job) {
     return h * w * blocks;
   };
 
-  // Several sources are loaded one at a time like input blocks that do not fit together.
-  const bool whole_k = job.sources.size() == 1;
   TileBuffers in_tiles;
   TileBuffers out_tiles;
   TileBuffers res_tiles;
@@ -99,7 +106,9 @@ Status Lowering::LowerArrayJob(const ArrayJob& job) {
   for (int free = banks_.free_banks(); free >= 1 && best.rows == 0; free = free * 3 / 4)
     for (int copies = 2; copies >= 1 && best.rows == 0; --copies) {
       std::vector<int64_t> k_choices;
-      for (int64_t k = std::min<int64_t>(in_blocks, 4095); k >= 1; k = k == 1 ? 0 : CeilDiv(k, 2))
+      // Blocks of the sources in memory that are loaded at a time.
+      for (int64_t k = std::min<int64_t>(in_memory ? memory_blocks : in_blocks, 4095); k >= 1;
+           k = k == 1 ? 0 : CeilDiv(k, 2))
         k_choices.push_back(k);
       for (const int64_t k : k_choices) {
         if (best.rows != 0) break;  // splitting K costs reloads: only if nothing else fits
@@ -118,12 +127,11 @@ Status Lowering::LowerArrayJob(const ArrayJob& job) {
               const int64_t tiles = CeilDiv(job.out.h, rows) * CeilDiv(job.out.w, columns);
               const double array = static_cast<double>(tiles * std::max(m, min_slot));
               // Beats of the operands that pass through memory, against the array's work for them.
-              const double k_tiles = static_cast<double>(job.kh * job.kw * in_blocks * out_blocks) *
-                                     static_cast<double>(job.sources.size());
+              const double k_tiles = static_cast<double>(job.kh * job.kw * in_blocks * out_blocks);
               double beats = 0;
               if (in_memory)
-                beats += static_cast<double>(tiles * worst_input(rows, columns, in_blocks) *
-                                             (whole_k && k >= in_blocks ? 1 : out_blocks));
+                beats += static_cast<double>(tiles * worst_input(rows, columns, memory_blocks) *
+                                             (k >= memory_blocks ? 1 : out_blocks));
               if (res_memory) beats += static_cast<double>(tiles * m * out_blocks);
               beats += static_cast<double>(tiles) * k_tiles * n_;
               double cost = std::max(array * k_tiles, beats) + static_cast<double>(tiles) * 60.0 +
@@ -161,32 +169,38 @@ Status Lowering::LowerArrayJob(const ArrayJob& job) {
   }
 
   // Weights in the order of use: output block, part, tile.
+  const bool load_once = best.k_blocks >= (in_memory ? memory_blocks : in_blocks);
   std::vector<std::vector<KPart>> parts(static_cast<size_t>(out_blocks));
   std::vector<int64_t> part_tiles;
   std::vector<uint8_t> bytes;
   for (int64_t ob = 0; ob < out_blocks; ++ob) {
-    for (size_t s = 0; s < job.sources.size(); ++s) {
-      const auto [first, last] = job.in_blocks(s, ob);
-      for (int64_t k = first; k < last; k += best.k_blocks) {
+    std::vector<KPart>& list = parts[static_cast<size_t>(ob)];
+    for (const BlockRun& run : job.reads(job.first_block + ob)) {
+      const auto view = std::find_if(inputs.begin(), inputs.end(), [&](const BlockRun& input) {
+        return input.source == run.source && input.first <= run.first && run.last <= input.last;
+      });
+      for (int64_t k = run.first; k < run.last; k += best.k_blocks) {
         for (int pass = 0; pass < (job.coding.two_passes ? 2 : 1); ++pass) {
-          parts[static_cast<size_t>(ob)].push_back({s, k, std::min(last, k + best.k_blocks), pass});
+          list.push_back({{run.source, k, std::min(run.last, k + best.k_blocks)},
+                          static_cast<size_t>(view - inputs.begin()),
+                          pass});
         }
       }
     }
-    for (const KPart& part : parts[static_cast<size_t>(ob)]) {
+    for (const KPart& part : list) {
       TileRequest request;
       request.out_channels = job.out.c;
-      request.in_channels = FormAt(job.sources[part.source]).c;
-      request.block = ob;
-      request.first_in_block = part.first;
-      request.in_blocks = part.last - part.first;
+      request.in_channels = FormAt(job.sources[part.run.source]).c;
+      request.block = job.first_block + ob;
+      request.first_in_block = part.run.first;
+      request.in_blocks = part.run.last - part.run.first;
       request.kh = job.kh;
       request.kw = job.kw;
       request.pass = part.pass;
       AppendTiles(
           request,
           [&](int64_t oc, int64_t ic, int64_t ky, int64_t kx) {
-            return job.weight(part.source, oc, ic, ky, kx);
+            return job.weight(part.run.source, oc, ic, ky, kx);
           },
           job.coding, n_, bytes);
       part_tiles.push_back(job.kh * job.kw * request.in_blocks);
@@ -196,7 +210,7 @@ Status Lowering::LowerArrayJob(const ArrayJob& job) {
 
   // Parameter sets: N biases, then N multipliers, for each output block.
   bytes.clear();
-  for (int64_t ob = 0; ob < out_blocks; ++ob) {
+  for (int64_t ob = job.first_block; ob < last_block; ++ob) {
     for (int field = 0; field < 2; ++field) {
       for (int64_t c = ob * n_; c < (ob + 1) * n_; ++c) {
         const auto i = static_cast<size_t>(c);
@@ -257,24 +271,39 @@ Status Lowering::LowerArrayJob(const ArrayJob& job) {
     const int64_t y1 = std::min(job.out.h, y0 + best.rows);
     for (int64_t x0 = 0; x0 < job.out.w; x0 += best.columns) {
       const int64_t x1 = std::min(job.out.w, x0 + best.columns);
-      const bool load_once = whole_k && best.k_blocks >= in_blocks;
-      View whole;
-      if (load_once || !in_memory) {
-        whole = Fetch(job.sources[0], in_box(y0, y1, x0, x1, 0, FormAt(job.sources[0]).blocks(n_)),
-                      in_tiles);
+      std::vector<View> views;
+      if (load_once) {
+        // Everything in memory into one buffer.
+        int64_t address = 0;
+        if (in_memory) {
+          const Buffer buffer = in_tiles.buffers[in_tiles.next++ % in_tiles.buffers.size()];
+          address = int64_t{buffer.bank} * arch_.bank_depth;
+        }
+        for (const BlockRun& run : inputs) {
+          const ir::TensorId source = job.sources[run.source];
+          const Box box = in_box(y0, y1, x0, x1, run.first, run.last);
+          if (At(source).buffer) {
+            views.push_back(Fetch(source, box, in_tiles));
+          } else {
+            views.push_back(LoadBox(source, box, address));
+            address += box.vectors();
+          }
+        }
       }
+      View in;
       size_t part_index = 0;
       int64_t weight_tile = 0;   // tiles of this spatial tile used so far
       int64_t loaded_tiles = 0;  // of them already requested by LDW
       for (int64_t ob0 = 0; ob0 < out_blocks; ob0 += best.out_blocks) {
         const int64_t ob1 = std::min(out_blocks, ob0 + best.out_blocks);
-        Box out_box{y0, y1, x0, x1, ob0, ob1};
+        const Box out_box{y0, y1, x0, x1, job.first_block + ob0, job.first_block + ob1};
         View residual;
         if (job.residual >= 0)
           residual = res_copied ? FetchCopy(job.residual, out_box, res_tiles)
                                 : Fetch(job.residual, out_box, res_tiles);
         const View out = OutputView(job.output, out_box, out_tiles);
         for (int64_t ob = ob0; ob < ob1; ++ob) {
+          const int64_t block = job.first_block + ob;
           if (!sets_stay && (ob % set_chunk == 0)) {
             set_index =
                 LoadParameters(isa::LdpTarget::kExeSet, set_offset + ob * arch_.pset_bytes(),
@@ -302,38 +331,36 @@ Status Lowering::LowerArrayJob(const ArrayJob& job) {
               Emit(ldw);
             }
             weight_tile += part_tiles[part_index];
-            View in = whole;
-            const ir::TensorId source = job.sources[part.source];
-            if (!load_once) {
-              if (At(source).buffer || part.pass == 0) {
-                whole = Fetch(source, in_box(y0, y1, x0, x1, part.first, part.last), in_tiles);
-              }
-              in = whole;
+            const ir::TensorId source = job.sources[part.run.source];
+            if (load_once) {
+              in = views[part.view];
+            } else if (At(source).buffer || part.pass == 0) {
+              in = Fetch(source, in_box(y0, y1, x0, x1, part.run.first, part.run.last), in_tiles);
             }
             isa::Mma mma = proto;
             const int64_t iy0 = y0 * job.stride_y - job.pad_top;
             mma.iy0 = static_cast<int32_t>(iy0);
             mma.ix0 = static_cast<int32_t>(x0 * job.stride_x - job.pad_left);
-            mma.in_addr = in.at(part.first, 0, 0);
+            mma.in_addr = in.at(part.run.first, 0, 0);
             mma.in_row0 = static_cast<int32_t>((iy0 * in.pitch) & 0xffff);
             mma.in_oy_step = static_cast<int32_t>((job.stride_y * in.pitch) & 0xffff);
             mma.in_ky_step = static_cast<int32_t>((job.dil_y * in.pitch) & 0xffff);
             mma.in_blk_stride = static_cast<int32_t>(in.blk_stride & 0xffff);
-            mma.blocks = static_cast<int32_t>(part.last - part.first);
+            mma.blocks = static_cast<int32_t>(part.run.last - part.run.first);
             mma.mh = static_cast<int32_t>(y1 - y0);
             mma.mw = static_cast<int32_t>(x1 - x0);
             mma.init = p == 0;
             mma.emit = p + 1 == list.size();
             std::optional<Observation> observation;
             if (mma.emit) {
-              mma.out_addr = out.at(ob, y0, x0, per_pixel);
+              mma.out_addr = out.at(block, y0, x0, per_pixel);
               mma.out_row_step = static_cast<int32_t>(out.pitch & 0xffff);
               mma.pset = set_index + static_cast<int32_t>(ob % set_chunk);
               if (job.residual >= 0) {
-                mma.res_addr = residual.at(ob, y0, x0);
+                mma.res_addr = residual.at(block, y0, x0);
                 mma.res_row_step = static_cast<int32_t>(residual.pitch & 0xffff);
               }
-              observation = Observe(job.output, ob, 1, y0, x0, y1 - y0, x1 - x0, job.raw);
+              observation = Observe(job.output, block, 1, y0, x0, y1 - y0, x1 - x0, job.raw);
             } else {
               mma.raw = mma.table = mma.residual = false;
             }
@@ -427,23 +454,52 @@ Status Lowering::LowerConv(const passes::FusedStep& group, const ir::Conv& conv)
   job.pad_top = conv.pads[0];
   job.pad_left = conv.pads[1];
   job.in = FormAt(step.inputs[0]);
-  job.out = FormAt(step.output);
+  job.out = FormAt(group.output);
   job.output = group.output;
   OCTILE_RETURN_IF_ERROR(FillParameters(graph_, step, conv, job));
-  const int64_t in_per_group = job.in.c / conv.group;
-  const int64_t out_per_group = job.out.c / conv.group;
+  const int64_t in_channels = Info(step.inputs[0]).shape[1];
+  const int64_t out_channels = Info(step.output).shape[1];
+  const int64_t in_per_group = in_channels / conv.group;
+  const int64_t out_per_group = out_channels / conv.group;
   const int64_t taps = job.kh * job.kw;
-  job.weight = [&conv, in_per_group, out_per_group, taps, kw = job.kw](
-                   size_t, int64_t oc, int64_t ic, int64_t ky, int64_t kx) {
+  // Channels by position of the output's storage and of the sources'.
+  std::vector<int64_t> out_channel;
+  for (int64_t p = 0; p < job.out.blocks(n_) * n_; ++p)
+    out_channel.push_back(ChannelAt(group.output, p));
+  const ChannelReads reads = ReadsOf(step.inputs[0]);
+  job.sources = reads.sources;
+  job.bias.clear();
+  std::vector<uint32_t> multipliers;
+  for (const int64_t oc : out_channel) {
+    const auto i = static_cast<size_t>(oc);
+    job.bias.push_back(oc < 0 ? 0 : conv.bias[i]);
+    if (!job.raw) multipliers.push_back(oc < 0 ? 0 : job.multipliers[i]);
+  }
+  job.multipliers = std::move(multipliers);
+  job.weight = [&](size_t s, int64_t oc_position, int64_t ic_position, int64_t ky, int64_t kx) {
+    const int64_t oc = out_channel[static_cast<size_t>(oc_position)];
+    const int64_t ic = reads.channel[s][static_cast<size_t>(ic_position)];
+    if (oc < 0 || ic < 0) return 0;
     const int64_t local = ic - oc / out_per_group * in_per_group;
     if (local < 0 || local >= in_per_group) return 0;  // a channel of another group
-    return conv.weights.at((oc * in_per_group + local) * taps + ky * kw + kx) -
+    return conv.weights.at((oc * in_per_group + local) * taps + ky * job.kw + kx) -
            conv.weights.zero_points[static_cast<size_t>(oc)];
   };
-  job.in_blocks = [this, in_per_group, out_per_group, out_c = job.out.c](size_t, int64_t b) {
-    const int64_t first = b * n_ / out_per_group * in_per_group;
-    const int64_t last = ((std::min(out_c, (b + 1) * n_) - 1) / out_per_group + 1) * in_per_group;
-    return std::pair<int64_t, int64_t>(first / n_, CeilDiv(last, n_));
+  job.reads = [&](int64_t b) {
+    std::set<int64_t> groups;
+    for (int64_t p = b * n_; p < (b + 1) * n_; ++p) {
+      const int64_t oc = out_channel[static_cast<size_t>(p)];
+      if (oc >= 0) groups.insert(oc / out_per_group);
+    }
+    std::set<std::pair<size_t, int64_t>> blocks;
+    for (size_t s = 0; s < reads.sources.size(); ++s) {
+      for (size_t p = 0; p < reads.channel[s].size(); ++p) {
+        const int32_t ic = reads.channel[s][p];
+        if (ic >= 0 && groups.contains(ic / in_per_group))
+          blocks.emplace(s, static_cast<int64_t>(p) / n_);
+      }
+    }
+    return RunsOf(blocks);
   };
   FusePost(group, job);
   if (At(step.inputs[0]).plain) {
@@ -478,8 +534,8 @@ Status Lowering::LowerGemm(const passes::FusedStep& group, const ir::Gemm& gemm)
     return gemm.weights.at((ic * taps + ky * kw + kx) * columns + oc) -
            gemm.weights.zero_points[static_cast<size_t>(oc)];
   };
-  job.in_blocks = [blocks = job.in.blocks(n_)](size_t, int64_t) {
-    return std::pair<int64_t, int64_t>(0, blocks);
+  job.reads = [blocks = job.in.blocks(n_)](int64_t) {
+    return std::vector<BlockRun>{{0, 0, blocks}};
   };
   FusePost(group, job);
   return LowerArrayJob(job);

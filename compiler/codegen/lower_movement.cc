@@ -136,40 +136,60 @@ Status Lowering::LowerCopies(const std::vector<CopyJob>& jobs, ir::TensorId outp
   return {};
 }
 
-Status Lowering::LowerChannelMap(const std::vector<ir::TensorId>& sources,
-                                 const std::vector<std::pair<size_t, int64_t>>& map,
-                                 ir::TensorId output) {
-  const ir::TensorInfo& y = Info(output);
+Status Lowering::LowerChannelMap(const std::vector<ir::TensorId>& inputs,
+                                 const std::vector<std::pair<int32_t, int32_t>>& moves,
+                                 ir::TensorId output, int64_t first_block, const ir::Table* table) {
+  const ir::TensorInfo& x = Info(inputs[0]);
   ArrayJob job;
-  job.sources = sources;
-  job.in = FormAt(sources[0]);
+  job.in = FormAt(inputs[0]);
   job.out = FormAt(output);
   job.output = output;
-  job.weight = [&map](size_t s, int64_t oc, int64_t ic, int64_t, int64_t) {
-    return map[static_cast<size_t>(oc)] == std::pair<size_t, int64_t>(s, ic) ? 1 : 0;
+  job.first_block = first_block;
+  // By position of the output's storage: source and position in its storage; source -1: none.
+  struct From {
+    int64_t source = -1;
+    int64_t position = 0;
+  };
+  std::vector<From> from(static_cast<size_t>(job.out.blocks(n_) * n_));
+  for (size_t p = 0; p < from.size(); ++p) {
+    const int64_t c = ChannelAt(output, static_cast<int64_t>(p));
+    if (c < 0) continue;
+    const auto& [input, channel] = moves[static_cast<size_t>(c)];
+    const ir::TensorId id = inputs[static_cast<size_t>(input)];
+    const TensorMap& map = MapOf(id);
+    const Lane lane =
+        map.lanes.empty() ? Lane{id, channel} : map.lanes[static_cast<size_t>(channel)];
+    const auto known = std::find(job.sources.begin(), job.sources.end(), lane.store);
+    from[p] = {known - job.sources.begin(), lane.position};
+    if (known == job.sources.end()) job.sources.push_back(lane.store);
+  }
+  job.weight = [&from](size_t s, int64_t oc, int64_t ic, int64_t, int64_t) {
+    const From& f = from[static_cast<size_t>(oc)];
+    return f.source == static_cast<int64_t>(s) && f.position == ic ? 1 : 0;
   };
   // Only the input blocks that hold a wanted channel.
-  job.in_blocks = [&map, this, c = job.out.c](size_t s, int64_t b) {
-    int64_t first = INT64_MAX;
-    int64_t last = 0;
-    for (int64_t oc = b * n_; oc < std::min(c, (b + 1) * n_); ++oc) {
-      const auto& [source, ic] = map[static_cast<size_t>(oc)];
-      if (source != s) continue;
-      first = std::min(first, ic / n_);
-      last = std::max(last, ic / n_ + 1);
+  job.reads = [&from, this](int64_t b) {
+    std::set<std::pair<size_t, int64_t>> blocks;
+    for (int64_t p = b * n_; p < (b + 1) * n_; ++p) {
+      const From& f = from[static_cast<size_t>(p)];
+      if (f.source >= 0) blocks.emplace(static_cast<size_t>(f.source), f.position / n_);
     }
-    return std::pair<int64_t, int64_t>(first < last ? first : 0, last);
+    return RunsOf(blocks);
   };
-  job.bias.assign(static_cast<size_t>(job.out.c), 0);
-  job.multipliers.assign(static_cast<size_t>(job.out.c),
-                         0x3f800000u);  // 1.0: the code comes back exactly (N3)
-  job.x_signed = job.y_signed = y.dtype == DType::kS8;
-  job.zx = job.zy = y.quant ? y.quant->zero_point : 0;
-  job.clamp = ir::FullRange(y.dtype);
+  job.bias.assign(from.size(), 0);
+  job.multipliers.assign(from.size(), 0x3f800000u);  // 1.0: the code comes back exactly (N3)
+  job.x_signed = job.y_signed = x.dtype == DType::kS8;
+  job.zx = job.zy = x.quant ? x.quant->zero_point : 0;
+  job.clamp = ir::FullRange(x.dtype);
+  if (table != nullptr) {
+    job.table = *table;
+    job.t_signed = Info(output).dtype == DType::kS8;
+  }
   return LowerArrayJob(job);
 }
 
-Status Lowering::LowerConcat(const ir::Step& step, const ir::Concat& concat) {
+Status Lowering::LowerConcat(const passes::FusedStep& group, const ir::Concat& concat) {
+  const ir::Step& step = graph_.steps[static_cast<size_t>(group.main)];
   for (const ir::TensorId id : step.inputs) {
     if (At(id).plain) OCTILE_RETURN_IF_ERROR(Ingest(id));
   }
@@ -196,47 +216,39 @@ Status Lowering::LowerConcat(const ir::Step& step, const ir::Concat& concat) {
     }
     return LowerCopies(jobs, step.output, std::nullopt);
   }
-  bool aligned = true;
-  std::vector<std::pair<size_t, int64_t>> map;
   std::vector<CopyJob> jobs;
+  int64_t before = 0;
+  bool aligned = true;
   for (size_t s = 0; s < step.inputs.size(); ++s) {
     const Form& form = FormAt(step.inputs[s]);
-    aligned = aligned && map.size() % static_cast<size_t>(n_) == 0;
+    aligned = aligned && before % n_ == 0;
     if (!PlacedInWhole(step, s))
       jobs.push_back({.from = step.inputs[s],
                       .to = step.output,
-                      .to_b = static_cast<int64_t>(map.size()) / n_,
+                      .to_b = before / n_,
                       .blocks = form.blocks(n_),
                       .rows = form.h,
                       .columns = form.w});
-    for (int64_t c = 0; c < form.c; ++c) map.push_back({s, c});
+    before += form.c;
   }
   if (aligned) {
     if (!jobs.empty()) return LowerCopies(jobs, step.output, std::nullopt);
     PlaceOutput(step.output);
     return {};  // every input was written in its place
   }
-  return LowerChannelMap(step.inputs, map, step.output);
+  return LowerChannelMap(step.inputs, MovesOf(group), step.output);
 }
 
 Status Lowering::LowerShuffle(const passes::FusedStep& group) {
   const ir::Step& step = graph_.steps[static_cast<size_t>(group.main)];
-  std::vector<std::pair<size_t, int64_t>>
-      before;  // of a concatenation: not made, the shuffle takes its inputs' channels
-  for (size_t s = 0; s < step.inputs.size(); ++s) {
-    if (At(step.inputs[s]).plain) OCTILE_RETURN_IF_ERROR(Ingest(step.inputs[s]));
-    for (int64_t c = 0; c < FormAt(step.inputs[s]).c; ++c) before.push_back({s, c});
+  for (const ir::TensorId id : step.inputs) {
+    if (At(id).plain) OCTILE_RETURN_IF_ERROR(Ingest(id));
   }
-  const int64_t per_group = static_cast<int64_t>(before.size()) / group.shuffle_groups;
-  std::vector<std::pair<size_t, int64_t>> map;
-  for (int64_t j = 0; j < per_group; ++j) {
-    for (int64_t k = 0; k < group.shuffle_groups; ++k)
-      map.push_back(before[static_cast<size_t>(k * per_group + j)]);
-  }
-  return LowerChannelMap(step.inputs, map, group.output);
+  return LowerChannelMap(step.inputs, MovesOf(group), group.output);
 }
 
-Status Lowering::LowerSlice(const ir::Step& step, const ir::Slice& slice) {
+Status Lowering::LowerSlice(const passes::FusedStep& group, const ir::Slice& slice) {
+  const ir::Step& step = graph_.steps[static_cast<size_t>(group.main)];
   const ir::TensorId source = step.inputs[0];
   if (view_of_[static_cast<size_t>(step.output)] >= 0) {
     PlaceView(step.output, source);
@@ -267,9 +279,7 @@ Status Lowering::LowerSlice(const ir::Step& step, const ir::Slice& slice) {
     }
     return LowerCopies({job}, step.output, std::nullopt);
   }
-  std::vector<std::pair<size_t, int64_t>> map;
-  for (int64_t c = 0; c < out.c; ++c) map.push_back({0, c0 + c * dc});
-  return LowerChannelMap({source}, map, step.output);
+  return LowerChannelMap({source}, MovesOf(group), step.output);
 }
 
 Status Lowering::LowerPad(const ir::Step& step, const ir::Pad& pad) {

@@ -74,7 +74,7 @@ Status Lowering::LowerWindow(const passes::FusedStep& group) {
   const ir::TensorInfo& x = Info(source);
   const ir::TensorInfo& y = Info(step.output);
   const Form in = FormAt(source);
-  const Form out = FormAt(step.output);
+  const Form out = FormAt(group.output);
   const int64_t blocks = out.blocks(n_);
 
   isa::Win proto;
@@ -149,9 +149,10 @@ Status Lowering::LowerWindow(const passes::FusedStep& group) {
     std::vector<uint8_t> sets, rows;
     for (int64_t b = 0; b < blocks; ++b) {
       for (int field = 0; field < 2; ++field) {
-        for (int64_t c = b * n_; c < (b + 1) * n_; ++c) {
+        for (int64_t p = b * n_; p < (b + 1) * n_; ++p) {
+          const int64_t c = ChannelAt(group.output, p);
           uint32_t word = 0;
-          if (c < out.c) {
+          if (c >= 0) {
             if (field == 0) {
               word = static_cast<uint32_t>(conv->bias[static_cast<size_t>(c)]);
             } else {
@@ -163,10 +164,11 @@ Status Lowering::LowerWindow(const passes::FusedStep& group) {
         }
       }
       for (int64_t row = 0; row < weight_rows; ++row) {
-        for (int64_t c = b * n_; c < (b + 1) * n_; ++c) {
+        for (int64_t p = b * n_; p < (b + 1) * n_; ++p) {
+          const int64_t c = ChannelAt(group.output, p);
           for (int64_t tap = row * 4; tap < row * 4 + 4; ++tap) {
             int difference = 0;
-            if (c < out.c && tap < kh * kw) {
+            if (c >= 0 && tap < kh * kw) {
               difference = conv->weights.at(c * kh * kw + tap) -
                            conv->weights.zero_points[static_cast<size_t>(c)];
             }
@@ -219,7 +221,9 @@ Status Lowering::LowerWindow(const passes::FusedStep& group) {
     }
   };
 
-  const bool in_memory = !At(source).buffer;
+  const std::vector<ir::TensorId> stores = Stores(source);
+  const bool in_memory = std::any_of(stores.begin(), stores.end(),
+                                     [&](ir::TensorId store) { return !At(store).buffer; });
   const bool out_memory = !At(group.output).buffer;
   const auto in_vectors = [&](int64_t b, int64_t r, int64_t c) {
     return b * std::min(in.h, (r - 1) * sy + (kh - 1) * dy + 1) *
@@ -274,19 +278,20 @@ Status Lowering::LowerWindow(const passes::FusedStep& group) {
     }
     for (int64_t y0 = 0, y1 = 0; y0 < out.h; y0 = y1) {
       y1 = piece_end(0, y0, std::min(out.h, y0 + piece.rows));
-      for (int64_t b0 = chunk; b0 < chunk_end; b0 += piece.blocks) {
-        const int64_t b1 = std::min(chunk_end, b0 + piece.blocks);
+      for (const KeepRun& run : Pieces(source, group.output, chunk, chunk_end, piece.blocks)) {
+        const int64_t b0 = run.to;
+        const int64_t b1 = run.to + run.blocks;
         for (int64_t x0 = 0, x1 = 0; x0 < out.w; x0 = x1) {
           x1 = piece_end(1, x0, std::min(out.w, x0 + piece.columns));
           Box in_box;
-          in_box.b0 = b0, in_box.b1 = b1;
+          in_box.b0 = run.from, in_box.b1 = run.from + run.blocks;
           in_box.y0 = std::clamp<int64_t>(y0 * sy - pt, 0, in.h - 1);
           in_box.y1 =
               std::clamp<int64_t>((y1 - 1) * sy - pt + (kh - 1) * dy + 1, in_box.y0 + 1, in.h);
           in_box.x0 = std::clamp<int64_t>(x0 * sx - pl, 0, in.w - 1);
           in_box.x1 =
               std::clamp<int64_t>((x1 - 1) * sx - pl + (kw - 1) * dx + 1, in_box.x0 + 1, in.w);
-          const View from = Fetch(source, in_box, in_tiles);
+          const View from = Fetch(run.source, in_box, in_tiles);
           const Box out_box{y0, y1, x0, x1, b0, b1};
           const View to = OutputView(group.output, out_box, out_tiles);
           isa::Win win = part;
@@ -297,7 +302,7 @@ Status Lowering::LowerWindow(const passes::FusedStep& group) {
           choose_divisor(y0, x0, win);
           win.iy0 = static_cast<int32_t>(y0 * sy - pt);
           win.ix0 = static_cast<int32_t>(x0 * sx - pl);
-          win.in_addr = from.at(b0, 0, 0);
+          win.in_addr = from.at(run.from, 0, 0);
           win.in_row0 = static_cast<int32_t>((win.iy0 * from.pitch) & 0xffff);
           win.in_oy_step = static_cast<int32_t>((sy * from.pitch) & 0xffff);
           win.in_ky_step = static_cast<int32_t>((dy * from.pitch) & 0xffff);
@@ -382,8 +387,8 @@ Status Lowering::LowerElementwise(const passes::FusedStep& group) {
     return LowerPlainTable(step, *plain);
   }
   const ir::TensorInfo& y = Info(step.output);
-  const Form out = FormAt(step.output);
-  const int64_t blocks = out.blocks(n_);
+  const Form out = FormAt(group.output);
+  const int64_t blocks = KeptBlocks(group.output);
   isa::Elt proto;
   const bool two = step.inputs.size() == 2;
   for (const ir::TensorId id : step.inputs) {
@@ -434,6 +439,14 @@ Status Lowering::LowerElementwise(const passes::FusedStep& group) {
     table = &std::get<ir::Table>(step.op);
   }
   if (two) proto.b_signed = Info(step.inputs[1]).dtype == DType::kS8;
+  // The blocks of a table's output that the array brings together from several blocks.
+  const auto merge_rest = [&] {
+    std::vector<std::pair<int32_t, int32_t>> moves;
+    for (int64_t c = 0; c < Info(step.output).shape[1]; ++c)
+      moves.emplace_back(0, static_cast<int32_t>(c));
+    return LowerChannelMap(step.inputs, moves, group.output, blocks, table);
+  };
+  if (blocks == 0) return merge_rest();
   if (table != nullptr) {
     proto.table = true;
     proto.table_slot = LoadTable(isa::LdpTarget::kVecTable, *table);
@@ -453,7 +466,10 @@ Status Lowering::LowerElementwise(const passes::FusedStep& group) {
   TileBuffers out_tiles;
   const bool out_memory = !At(group.output).buffer;
   const auto operand_banks = [&](const Operand& operand, int64_t b, int64_t r, int64_t c) {
-    if (At(operand.id).buffer && !operand.copied) return 0;
+    const std::vector<ir::TensorId> stores = Stores(operand.id);
+    const bool resident = std::all_of(stores.begin(), stores.end(),
+                                      [&](ir::TensorId store) { return At(store).buffer; });
+    if (resident && !operand.copied) return 0;
     return Banks(operand.broadcast ? b : b * r * c);
   };
   const auto banks_for = [&](int64_t b, int64_t r, int64_t c) {
@@ -494,8 +510,9 @@ Status Lowering::LowerElementwise(const passes::FusedStep& group) {
     }
     for (int64_t y0 = 0; y0 < out.h; y0 += piece.rows) {
       const int64_t y1 = std::min(out.h, y0 + piece.rows);
-      for (int64_t b0 = chunk; b0 < chunk_end; b0 += piece.blocks) {
-        const int64_t b1 = std::min(chunk_end, b0 + piece.blocks);
+      for (const KeepRun& run : Pieces(step.inputs[0], group.output, chunk, chunk_end, piece.blocks)) {
+        const int64_t b0 = run.to;
+        const int64_t b1 = run.to + run.blocks;
         for (int64_t x0 = 0; x0 < out.w; x0 += piece.columns) {
           const int64_t x1 = std::min(out.w, x0 + piece.columns);
           const Box box{y0, y1, x0, x1, b0, b1};
@@ -506,19 +523,21 @@ Status Lowering::LowerElementwise(const passes::FusedStep& group) {
           elt.mw = static_cast<int32_t>(x1 - x0);
           for (size_t i = 0; i < operands.size(); ++i) {
             Operand& operand = operands[i];
-            const Box read = operand.broadcast ? Box{0, 1, 0, 1, b0, b1} : box;
-            const View view = operand.copied ? FetchCopy(operand.id, read, operand.tiles)
-                                             : Fetch(operand.id, read, operand.tiles);
-            const int32_t addr = operand.broadcast ? view.at(b0, 0, 0) : view.at(b0, y0, x0);
+            // Only the operand of a step on one tensor may lie elsewhere than block by block.
+            const ir::TensorId id = i == 0 ? run.source : operand.id;
+            const int64_t from = i == 0 ? run.from : b0;
+            Box read = operand.broadcast ? Box{0, 1, 0, 1} : box;
+            read.b0 = from, read.b1 = from + run.blocks;
+            const View view =
+                operand.copied ? FetchCopy(id, read, operand.tiles) : Fetch(id, read, operand.tiles);
+            const int32_t addr = operand.broadcast ? view.at(from, 0, 0) : view.at(from, y0, x0);
             const int32_t row = operand.broadcast ? 0 : static_cast<int32_t>(view.pitch & 0xffff);
             const int32_t blk = static_cast<int32_t>(view.blk_stride & 0xffff);
             const int32_t column = operand.broadcast ? 0 : 1;
             if (i == 0) {
-              elt.a_addr = addr, elt.a_row_step = row, elt.a_blk_stride = blk,
-              elt.a_x_step = column;
+              elt.a_addr = addr, elt.a_row_step = row, elt.a_blk_stride = blk, elt.a_x_step = column;
             } else {
-              elt.b_addr = addr, elt.b_row_step = row, elt.b_blk_stride = blk,
-              elt.b_x_step = column;
+              elt.b_addr = addr, elt.b_row_step = row, elt.b_blk_stride = blk, elt.b_x_step = column;
             }
           }
           const View to = OutputView(group.output, box, out_tiles);
@@ -532,6 +551,7 @@ Status Lowering::LowerElementwise(const passes::FusedStep& group) {
     }
   }
   ReleaseTiles();
+  if (blocks < out.blocks(n_)) return merge_rest();
   if (At(group.output).buffer) StoreResident(group.output);
   return {};
 }

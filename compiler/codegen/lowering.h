@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "channel_maps.h"
 #include "layout.h"
 #include "octile/codegen/codegen.h"
 #include "octile/passes/passes.h"
@@ -63,23 +64,51 @@ struct TileBuffers {
   size_t next = 0;
 };
 
+// Channel blocks first..last-1 of source number `source` of a job.
+struct BlockRun {
+  size_t source = 0;
+  int64_t first = 0;
+  int64_t last = 0;
+};
+
+// Runs of consecutive blocks among pairs (source, block).
+std::vector<BlockRun> RunsOf(const std::set<std::pair<size_t, int64_t>>& blocks);
+
+// Channel blocks of an output that are computed, lane by lane, from as many blocks of a stored
+// tensor.
+struct KeepRun {
+  ir::TensorId source = -1;
+  int64_t from = 0;  // first block in the source
+  int64_t to = 0;    // first block in the output
+  int64_t blocks = 0;
+};
+
+// How a step reads a tensor channel by channel: the stored tensors that hold its channels.
+struct ChannelReads {
+  std::vector<ir::TensorId> sources;
+  // By source: the tensor's channel at each position of its storage, -1: none of it.
+  std::vector<std::vector<int32_t>> channel;
+};
+
 // One accumulating job on the array: a convolution, matrix product or channel permutation of one or
 // more inputs.
 struct ArrayJob {
-  std::vector<ir::TensorId> sources;  // inputs that add up, all of one encoding
+  std::vector<ir::TensorId> sources;  // stored tensors that add up, all of one encoding
   int64_t kh = 1, kw = 1;
   int64_t stride_y = 1, stride_x = 1, dil_y = 1, dil_x = 1;
   int64_t pad_top = 0, pad_left = 0;
   Form in;  // of every source but for its channels
   Form out;
   bool raw = false;
-  // Weight of source s; channels are those of the source.
+  // The job makes blocks first_block .. of the output's storage;
+  int64_t first_block = 0;
+  // Weight of source s; channels are positions in the storage of the output and of the source.
   std::function<int(size_t s, int64_t oc, int64_t ic, int64_t ky, int64_t kx)> weight;
-  // Input blocks of source s that output block b depends on (first, last + 1).
-  std::function<std::pair<int64_t, int64_t>(size_t s, int64_t b)> in_blocks;
+  // Input blocks that output block b depends on.
+  std::function<std::vector<BlockRun>(int64_t b)> reads;
   WeightCoding coding;
-  std::vector<int32_t> bias;          // per output channel
-  std::vector<uint32_t> multipliers;  // per output channel, encoded
+  std::vector<int32_t> bias;          // per position of the output's storage
+  std::vector<uint32_t> multipliers;  // per position of the output's storage, encoded
   int zx = 0;
   bool x_signed = false;
   int zy = 0;
@@ -147,6 +176,25 @@ class Lowering {
   // Whether input i of a concatenation is written where the output lies.
   bool PlacedInWhole(const ir::Step& concat, size_t input) const;
   void PlaceOutput(ir::TensorId id, int vectors_per_pixel = 1);
+  // Channel maps (channel_maps.h).
+  void FindMaps();
+  const TensorMap& MapOf(ir::TensorId id) const { return maps_[static_cast<size_t>(Root(id))]; }
+  // The tensor's channel at a position of its storage, -1: none.
+  int64_t ChannelAt(ir::TensorId id, int64_t position) const;
+  // The channels that a concatenation, slice or shuffle takes: output channel c is channel
+  // [c].second of input [c].first of the group's main step.
+  std::vector<std::pair<int32_t, int32_t>> MovesOf(const passes::FusedStep& group) const;
+  bool MovesWholeBlocks(const passes::FusedStep& group) const;
+  // The stored tensors that hold the channels of a tensor.
+  std::vector<ir::TensorId> Stores(ir::TensorId id) const;
+  ChannelReads ReadsOf(ir::TensorId id) const;
+  // Blocks first..last-1 of `output`, each computed from one block of `input`, in runs of at most
+  // `most` blocks.
+  std::vector<KeepRun> Pieces(ir::TensorId input, ir::TensorId output, int64_t first, int64_t last,
+                              int64_t most) const;
+  // Output blocks that are computed from one block each; the rest is merged by a permutation.
+  int64_t KeptBlocks(ir::TensorId output) const;
+  bool OnVectorUnit(const ir::Step& step, bool residual) const;
   void UndoPlacement(ir::TensorId id);
   void PlaceView(ir::TensorId id, ir::TensorId source);
   void FindLifetimes(const std::vector<size_t>& groups);
@@ -172,8 +220,8 @@ class Lowering {
   // it.
   bool StaysPlain(const ir::Step& step) const;
   Status LowerShuffle(const passes::FusedStep& group);
-  Status LowerConcat(const ir::Step& step, const ir::Concat& concat);
-  Status LowerSlice(const ir::Step& step, const ir::Slice& slice);
+  Status LowerConcat(const passes::FusedStep& group, const ir::Concat& concat);
+  Status LowerSlice(const passes::FusedStep& group, const ir::Slice& slice);
   Status LowerPad(const ir::Step& step, const ir::Pad& pad);
   Status LowerResize(const passes::FusedStep& group, const ir::ResizeNearest& resize);
   // Copies a box of `from` to (block, y, x) of `to` with the given column and row steps on either
@@ -186,9 +234,11 @@ class Lowering {
   };
   Status LowerCopies(const std::vector<CopyJob>& jobs, ir::TensorId output, std::optional<int> fill,
                      const ir::Table* table = nullptr);
-  // out channel c takes channel map[c].second of input map[c].first.
-  Status LowerChannelMap(const std::vector<ir::TensorId>& sources,
-                         const std::vector<std::pair<size_t, int64_t>>& map, ir::TensorId output);
+  // Output channel c takes channel moves[c].second of inputs[moves[c].first]; then the table, if
+  // any. Makes the output's blocks from `first_block` on.
+  Status LowerChannelMap(const std::vector<ir::TensorId>& inputs,
+                         const std::vector<std::pair<int32_t, int32_t>>& moves, ir::TensorId output,
+                         int64_t first_block = 0, const ir::Table* table = nullptr);
   Status Ingest(ir::TensorId id);
 
   // How a tensor lies; only for tensors that have a form (HostReason sees to it).
@@ -220,6 +270,8 @@ class Lowering {
   void ReleaseTiles();
   // The view of a box: of the resident tensor, or of a tile buffer that it is loaded into.
   View Fetch(ir::TensorId id, const Box& box, TileBuffers& tiles);
+  // Loads a box of a tensor in memory to an address of the buffer.
+  View LoadBox(ir::TensorId id, const Box& box, int64_t address);
   // The same for an operand whose banks the instruction's other read stream uses: the vector unit
   // copies the box to a tile buffer.
   View FetchCopy(ir::TensorId id, const Box& box, TileBuffers& tiles);
@@ -251,6 +303,9 @@ class Lowering {
   std::vector<std::optional<Form>> form_;  // by tensor; nullopt: none
   std::vector<bool> planar_;        // by tensor: rank 3 [1, C, L] held as C channels of a row of L
                                     // pixels, as the image it came from
+  std::vector<TensorMap> maps_;     // by tensor: where its channels lie
+  std::vector<int32_t> map_index_;  // by tensor: its order in the program's channel maps, or -1
+  std::vector<std::vector<int32_t>> channel_maps_;
   std::vector<ir::TensorId> root_;  // by tensor
   std::vector<int32_t> producers_;  // by tensor
   std::vector<bool> lazy_;          // by step

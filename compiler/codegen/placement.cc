@@ -114,6 +114,10 @@ void Lowering::FindParts() {
       if (MovesNothing(group)) continue;
       made.insert(Root(group.output));
       if (group.shuffle_groups > 0) continue;
+      // A selection of channels has no place; what reads one, or an order of its own, is moved.
+      const auto mapped = [&](ir::TensorId id) { return !MapOf(id).plain(); };
+      if (mapped(group.output) || std::any_of(step.inputs.begin(), step.inputs.end(), mapped))
+        continue;
       const Shape& shape = Info(step.output).shape;
       const std::optional<Form>& out = form_[static_cast<size_t>(step.output)];
       if (!out) continue;
@@ -223,6 +227,7 @@ void Lowering::FindLifetimes(const std::vector<size_t>& groups) {
     const passes::FusedStep& group = groups_[groups[position]];
     const ir::Step& step = graph_.steps[static_cast<size_t>(group.main)];
     const bool concat = std::holds_alternative<ir::Concat>(step.op);
+    if (MapOf(group.output).selection()) continue;
     const std::vector<ir::TensorId> inputs = GroupInputs(group);
     for (size_t i = 0; i < inputs.size(); ++i) {
       // What was written in its place, or is only looked at through a view, is not read by the
@@ -230,7 +235,8 @@ void Lowering::FindLifetimes(const std::vector<size_t>& groups) {
       if ((concat && group.shuffle_groups == 0 && PlacedInWhole(step, i)) ||
           view_of_[static_cast<size_t>(Root(group.output))] >= 0)
         continue;
-      last_use_[static_cast<size_t>(Source(inputs[i]))] = static_cast<int>(position);
+      for (const ir::TensorId store : Stores(inputs[i]))
+        last_use_[static_cast<size_t>(store)] = static_cast<int>(position);
     }
   }
   last_view_use_ = last_use_;

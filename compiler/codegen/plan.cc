@@ -338,6 +338,7 @@ Status Lowering::AssignMemory() {
     host_reads[static_cast<size_t>(Source(output.tensor))] = true;
     needs_memory_[static_cast<size_t>(Source(output.tensor))] = true;
   }
+  FindMaps();
   FindParts();
   // The host reads a view where the whole lies.
   for (size_t t = 0; t < graph_.tensors.size(); ++t) {
@@ -419,29 +420,32 @@ bool Lowering::StaysPlain(const ir::Step& step) const {
   });
 }
 
+// Whether a convolution is depthwise and within what the vector unit can do.
+bool Lowering::OnVectorUnit(const ir::Step& step, bool residual) const {
+  const auto& conv = std::get<ir::Conv>(step.op);
+  if (conv.group == 1 || conv.group != Info(step.inputs[0]).shape[1] ||
+      conv.group != Info(step.output).shape[1])
+    return false;
+  const int64_t taps = conv.kernel[0] * conv.kernel[1];
+  int least = 0, greatest = 0;
+  for (size_t i = 0; i < conv.weights.codes.size(); ++i) {
+    const int difference = conv.weights.at(static_cast<int64_t>(i)) -
+                           conv.weights.zero_points[i / static_cast<size_t>(taps)];
+    least = std::min(least, difference);
+    greatest = std::max(greatest, difference);
+  }
+  return !ChooseCoding(least, greatest).two_passes && (taps + 3) / 4 <= arch_.wrows / 2 &&
+         !residual && Info(step.output).dtype != DType::kS32;
+}
+
 Status Lowering::LowerGroup(const passes::FusedStep& group) {
   const ir::Step& step = graph_.steps[static_cast<size_t>(group.main)];
   for (const ir::TensorId input : GroupInputs(group)) {
     if (Info(input).is_constant()) PlaceConstant(input, Info(step.output).shape);
   }
+  if (MapOf(group.output).selection()) return {};  // its readers find the channels
   if (const auto* conv = std::get_if<ir::Conv>(&step.op)) {
-    const bool depthwise = conv->group > 1 && conv->group == Info(step.inputs[0]).shape[1] &&
-                           conv->group == Info(step.output).shape[1];
-    const int64_t taps = conv->kernel[0] * conv->kernel[1];
-    bool one_pass = true;
-    if (depthwise) {
-      int least = 0, greatest = 0;
-      for (size_t i = 0; i < conv->weights.codes.size(); ++i) {
-        const int difference = conv->weights.at(static_cast<int64_t>(i)) -
-                               conv->weights.zero_points[i / static_cast<size_t>(taps)];
-        least = std::min(least, difference);
-        greatest = std::max(greatest, difference);
-      }
-      one_pass = !ChooseCoding(least, greatest).two_passes;
-    }
-    const bool vector = depthwise && one_pass && (taps + 3) / 4 <= arch_.wrows / 2 &&
-                        group.residual < 0 && Info(step.output).dtype != DType::kS32;
-    return vector ? LowerWindow(group) : LowerConv(group, *conv);
+    return OnVectorUnit(step, group.residual >= 0) ? LowerWindow(group) : LowerConv(group, *conv);
   }
   if (const auto* gemm = std::get_if<ir::Gemm>(&step.op)) return LowerGemm(group, *gemm);
   if (std::holds_alternative<ir::MaxPool>(step.op) ||
@@ -452,9 +456,15 @@ Status Lowering::LowerGroup(const passes::FusedStep& group) {
       std::holds_alternative<ir::Mul>(step.op) || std::holds_alternative<ir::Affine>(step.op)) {
     return LowerElementwise(group);
   }
+  const auto mapped = [&](ir::TensorId id) { return !MapOf(id).plain(); };
+  const bool moves = group.shuffle_groups > 0 || std::holds_alternative<ir::Concat>(step.op) ||
+                     std::holds_alternative<ir::Slice>(step.op);
+  if (moves &&
+      (mapped(group.output) || std::any_of(step.inputs.begin(), step.inputs.end(), mapped)))
+    return LowerChannelMap(step.inputs, MovesOf(group), group.output);
   if (group.shuffle_groups > 0) return LowerShuffle(group);
-  if (const auto* concat = std::get_if<ir::Concat>(&step.op)) return LowerConcat(step, *concat);
-  if (const auto* slice = std::get_if<ir::Slice>(&step.op)) return LowerSlice(step, *slice);
+  if (const auto* concat = std::get_if<ir::Concat>(&step.op)) return LowerConcat(group, *concat);
+  if (const auto* slice = std::get_if<ir::Slice>(&step.op)) return LowerSlice(group, *slice);
   if (const auto* pad = std::get_if<ir::Pad>(&step.op)) return LowerPad(step, *pad);
   if (const auto* resize = std::get_if<ir::ResizeNearest>(&step.op))
     return LowerResize(group, *resize);
@@ -641,6 +651,7 @@ Expected<Program> Lowering::Assemble(const ir::Graph& imported) {
   }
   for (const ir::Output& output : graph_.outputs) describe(output.tensor);
 
+  program.channel_maps = channel_maps_;
   program.estimated_cycles = estimated_cycles_;
   std::vector<uint8_t> code;
   const auto region = [&](RegionKind kind, const char* name, int64_t size, bool read, bool write,

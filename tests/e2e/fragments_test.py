@@ -87,11 +87,79 @@ class Drawn:
         parameters = [self.b.constant(v, f"{name}_{what}") for what, v in zip(("scale", "shift", "mean", "variance"), values)]
         return self.b.node("BatchNormalization", [x, *parameters], name=name)
 
+    def shuffle(self, source, groups):
+        x, channels, height, width = source
+        shape = self.b.constant(np.array([1, groups, channels // groups, height, width]), "shape", np.int64)
+        back = self.b.constant(np.array([1, channels, height, width]), "shape", np.int64)
+        y = self.b.node("Transpose", [self.b.node("Reshape", [x, shape])], perm=[0, 2, 1, 3, 4])
+        return (self.b.node("Reshape", [y, back]), *source[1:])
+
+    def split(self, source, *sizes):
+        x, _, height, width = source
+        parts = self.b.node("Split", [x, self.b.constant(np.array(sizes), "sizes", np.int64)], outputs=len(sizes), axis=1)
+        return [(part, size, height, width) for part, size in zip(parts, sizes)]
+
+    def reader(self, source):
+        """Something that takes all channels of a map, one by one or all at once, and keeps its size."""
+        x, channels, height, width = source
+        kind = self.random.choice(["conv", "conv", "depthwise", "pool", "table", "residual", "scale", "grouped"])
+        if kind == "depthwise":
+            return (self.activate(self.b.depthwise(x, channels, 3)), *source[1:])
+        if kind == "pool" and min(height, width) >= 3:
+            return (self.b.max_pool(x, 3, 1, (1,) * 4), *source[1:])
+        if kind == "table":
+            return (self.b.node("Sigmoid", [x]), *source[1:])
+        if kind == "residual":
+            return (self.b.node("Add", [self.conv(source, channels)[0], x]), *source[1:])
+        if kind == "scale":  # by its average, as squeeze and excitation do
+            pooled = self.b.node("GlobalAveragePool", [x])
+            return (self.b.node("Mul", [x, self.b.node("Sigmoid", [self.b.conv(pooled, channels, channels, 1)])]), *source[1:])
+        if kind == "grouped" and channels % 3 == 0:
+            return (self.b.relu(self.b.conv(x, channels, channels, 1, group=3)), *source[1:])
+        return self.conv(source, self.random.choice([None, channels]))
+
+    def units(self, source):
+        """Units that split, convolve one part, concatenate and shuffle, as in ShuffleNetV2; what passes by is also read elsewhere."""
+        channels = self.random.choice([10, 20, 44, 58, 116])
+        whole = self.conv(source, channels, 1)
+        for _ in range(self.random.randrange(1, 5)):
+            half = channels // 2
+            parts = self.split(whole, half, channels - half)
+            if self.random.random() < 0.5:
+                parts.reverse()
+            branch = self.conv(parts[1], None, 1)
+            if self.random.random() < 0.7:
+                branch = (self.b.depthwise(branch[0], branch[1], 3), *branch[1:])
+            branch = self.conv(branch, parts[1][1], 1)
+            if self.random.random() < 0.2:
+                parts[0] = self.reader(parts[0])
+            pair = [parts[0], branch]
+            if self.random.random() < 0.3:
+                pair.reverse()
+            channels = sum(p[1] for p in pair)
+            whole = (self.b.node("Concat", [p[0] for p in pair], axis=1), channels, *whole[2:])
+            groups = self.random.choice([g for g in range(2, channels + 1) if channels % g == 0][:4])
+            whole = self.shuffle(whole, groups)
+            if self.random.random() < 0.2:
+                self.maps.append(self.reader(whole))
+        return whole
+
+    def slices(self, source):
+        """Parts of unequal size, each read by something, some of them twice, some not changed at all."""
+        channels = source[1]
+        cuts = sorted(self.random.sample(range(1, channels), min(channels - 1, self.random.randrange(1, 4))))
+        parts = self.split(source, *(b - a for a, b in zip([0, *cuts], [*cuts, channels])))
+        read = [part if self.random.random() < 0.3 else self.reader(part) for part in parts]
+        read += [self.random.choice(parts) for _ in range(self.random.randrange(2))]
+        self.random.shuffle(read)
+        return (self.b.node("Concat", [r[0] for r in read], axis=1), sum(r[1] for r in read), *source[2:])
+
     def step(self):
         source = self.random.choice(self.maps[-3:])
         x, channels, height, width = source
         same = [m for m in self.maps if m[2:] == source[2:]]
-        kind = self.random.choice(["conv", "depthwise", "residual", "concat", "concat", "split", "shuffle", "pool", "average", "resize", "dense", "rows", "norm", "norm"])
+        kind = self.random.choice(["conv", "depthwise", "residual", "concat", "concat", "split", "shuffle", "pool", "average", "resize", "dense", "rows", "norm", "norm",
+                                   "units", "units", "slices"])
         if kind == "conv":
             return self.conv(source, stride=self.random.choice([1, 1, 2]))
         if kind == "depthwise":
@@ -116,11 +184,14 @@ class Drawn:
             other = self.conv((halves[1], channels // 2, height, width), channels // 2)
             parts = [halves[0], halves[1], other[0]] if self.random.random() < 0.5 else [other[0], halves[0]]
             return (self.b.node("Concat", parts, axis=1), channels // 2 * len(parts), height, width)
-        if kind == "shuffle" and channels % 2 == 0:
-            shape = self.b.constant(np.array([1, 2, channels // 2, height, width]), "shape", np.int64)
-            back = self.b.constant(np.array([1, channels, height, width]), "shape", np.int64)
-            y = self.b.node("Transpose", [self.b.node("Reshape", [x, shape])], perm=[0, 2, 1, 3, 4])
-            return (self.b.node("Reshape", [y, back]), channels, height, width)
+        if kind == "shuffle":
+            groups = [g for g in range(2, channels) if channels % g == 0]
+            if groups:
+                return self.shuffle(source, self.random.choice(groups))
+        if kind == "units" and height * width <= 600:
+            return self.units(source)
+        if kind == "slices":
+            return self.slices(source)
         if kind == "pool":
             kernel, stride = self.random.choice([(2, 2), (3, 1), (3, 2), (5, 1)])
             pad = kernel // 2 if kernel > 2 else 0

@@ -61,7 +61,12 @@ Program Example() {
                      .rows = 5,
                      .columns = 6,
                      .channels = 20,
-                     .raw = true}};
+                     .raw = true,
+                     .map = 1}};
+  // Lanes of blocks 0..2: without a channel but for a few.
+  std::vector<int32_t> map(3 * 16, -1);
+  map[16] = 7, map[17] = 0, map[47] = INT32_MAX - 1;
+  p.channel_maps = {std::vector<int32_t>(16, -1), map};
   p.estimated_cycles = 30;
   p.graph = {9, 8, 7};
   return p;
@@ -234,6 +239,29 @@ TEST(Program, ValidationNamesThePlace) {
   p = Example();
   p.observations[0].instruction = 3;
   ExpectInvalid(p, "observations[0]: instruction 3 does not exist");
+  for (const int32_t none : {-2, 2, INT32_MIN, INT32_MAX}) {
+    p = Example();
+    p.observations[0].map = none;
+    ExpectInvalid(p, "observations[0]: channel map ");
+  }
+  p = Example();
+  p.observations[0].map = 0;
+  ExpectInvalid(p, "observations[0]: blocks beyond channel map 0");
+  p = Example();
+  p.observations[0].block = INT32_MAX;
+  ExpectInvalid(p, "observations[0]: blocks beyond channel map 1");
+  p = Example();
+  p.channel_maps[1].pop_back();
+  ExpectInvalid(p, "channel_maps[1]: 47 entries are no whole blocks of 16 lanes");
+  p = Example();
+  p.channel_maps[0].clear();
+  ExpectInvalid(p, "channel_maps[0]: 0 entries");
+  p = Example();
+  p.channel_maps[1][3] = 7;
+  ExpectInvalid(p, "channel_maps[1]: channel 7 stands twice");
+  p = Example();
+  p.channel_maps[1][3] = -2;
+  ExpectInvalid(p, "channel_maps[1]: channel -2 does not exist");
   p = Example();
   p.layers.resize(4097);
   ExpectInvalid(p, "4097 layers");

@@ -85,6 +85,30 @@ TEST_F(DamagedProgram, ShapesOfTensors) {
         "tensor '" + program_.tensors[i].name + "' has another type or shape");
 }
 
+TEST_F(DamagedProgram, ChannelMaps) {
+  config_ = *LoadConfig("small");  // with 8 lanes the model has tensors in an order of their own
+  SetUp();
+  ASSERT_FALSE(program_.channel_maps.empty());
+  for (size_t i = 0; i < program_.channel_maps.size(); ++i) {
+    Refused([&](Program& p) { p.channel_maps[i].back() = 1000000; },
+            "lies outside the step's tensor");
+  }
+  // Lanes under other names are a difference, not an error.
+  const auto swapped = [&](Program& p) {
+    for (std::vector<int32_t>& map : p.channel_maps) std::reverse(map.begin(), map.end());
+  };
+  EXPECT_FALSE(RunWith(swapped));
+  Program program = program_;
+  swapped(program);
+  const auto graph = GraphOf(program);
+  ASSERT_TRUE(graph);
+  Options options;
+  options.devices = {"iss"};
+  const auto result = session::Run(program, *graph, config_, options);
+  ASSERT_TRUE(result);
+  EXPECT_TRUE(result->devices[0].mismatch);
+}
+
 // Without observations the outputs alone are compared, and the report does not claim more.
 TEST_F(DamagedProgram, ObservationsTakenAway) {
   const auto text = [&](const Program& program) {

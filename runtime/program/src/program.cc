@@ -160,6 +160,26 @@ Status CheckObservation(const Program& p, const Observation& o) {
   if (o.step < 0 || o.tensor < -1 || o.image < 0 || o.block < 0 || o.blocks < 1 || o.y0 < 0 ||
       o.x0 < 0 || o.rows < 1 || o.columns < 1 || o.channels < 0 || o.y_step < 1 || o.x_step < 1)
     return Bad("a count or index is negative or zero");
+  if (o.map < -1 || (o.map >= 0 && static_cast<size_t>(o.map) >= p.channel_maps.size()))
+    return Bad(fmt::format("channel map {} does not exist", o.map));
+  if (o.map >= 0 && (int64_t{o.block} + o.blocks) * p.arch.n >
+                        static_cast<int64_t>(p.channel_maps[static_cast<size_t>(o.map)].size()))
+    return Bad(fmt::format("blocks beyond channel map {}", o.map));
+  return {};
+}
+
+// Whole blocks, each channel at most once.
+Status CheckChannelMap(const Program& p, const std::vector<int32_t>& map) {
+  if (map.empty() || map.size() % static_cast<size_t>(p.arch.n) != 0)
+    return Bad(fmt::format("{} entries are no whole blocks of {} lanes", map.size(), p.arch.n));
+  std::vector<int32_t> sorted;
+  for (const int32_t channel : map) {
+    if (channel < -1) return Bad(fmt::format("channel {} does not exist", channel));
+    if (channel >= 0) sorted.push_back(channel);
+  }
+  std::sort(sorted.begin(), sorted.end());
+  const auto twice = std::adjacent_find(sorted.begin(), sorted.end());
+  if (twice != sorted.end()) return Bad(fmt::format("channel {} stands twice", *twice));
   return {};
 }
 
@@ -268,6 +288,11 @@ void ToProto(const Program& p, proto::Program* m) {
     o->set_planar(v.planar);
     o->set_y_step(v.y_step);
     o->set_x_step(v.x_step);
+    o->set_map(v.map + 1);
+  }
+  for (const std::vector<int32_t>& map : p.channel_maps) {
+    auto* order = m->add_channel_maps();
+    for (const int32_t channel : map) order->add_channels(static_cast<uint32_t>(channel + 1));
   }
   m->set_estimated_cycles(p.estimated_cycles);
 }
@@ -396,7 +421,17 @@ Expected<Program> FromProto(const proto::Program& m) {
                               .raw = o.raw(),
                               .planar = o.planar(),
                               .y_step = o.y_step(),
-                              .x_step = o.x_step()});
+                              .x_step = o.x_step(),
+                              .map = static_cast<int32_t>(int64_t{o.map()} - 1)});
+  for (const auto& order : m.channel_maps()) {
+    std::vector<int32_t>& map = p.channel_maps.emplace_back();
+    for (const uint32_t channel : order.channels()) {
+      if (channel > INT32_MAX)
+        return Bad(fmt::format("channel_maps[{}]: channel {} does not exist",
+                               p.channel_maps.size() - 1, channel));
+      map.push_back(static_cast<int32_t>(channel) - 1);
+    }
+  }
   p.estimated_cycles = m.estimated_cycles();
   p.graph = BytesOf(m.graph());
   OCTILE_RETURN_IF_ERROR(ValidateProgram(p));
@@ -494,6 +529,8 @@ Status ValidateProgram(const Program& p) {
   for (size_t i = 0; i < p.layers.size(); ++i)
     if (p.layers[i].macs < 0)
       return Bad(fmt::format("layers[{}] '{}': negative macs", i, p.layers[i].name));
+  for (size_t i = 0; i < p.channel_maps.size(); ++i)
+    OCTILE_RETURN_IF_ERROR(WithPlace("channel_maps", i, "", CheckChannelMap(p, p.channel_maps[i])));
   for (size_t i = 0; i < p.observations.size(); ++i)
     OCTILE_RETURN_IF_ERROR(
         WithPlace("observations", i, "", CheckObservation(p, p.observations[i])));

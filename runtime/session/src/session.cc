@@ -222,6 +222,9 @@ class DeviceRun {
 
   // A program from a file may promise observations that its graph does not have.
   Status CheckObservations() const {
+    std::vector<int64_t> channels;  // by map: one more than the greatest channel in it
+    for (const std::vector<int32_t>& map : program_.channel_maps)
+      channels.push_back(int64_t{*std::max_element(map.begin(), map.end())} + 1);
     for (size_t i = 0; i < program_.observations.size(); ++i) {
       const Observation& o = program_.observations[i];
       bool inside = o.step >= 0 && static_cast<size_t>(o.step) < graph_.steps.size();
@@ -230,7 +233,8 @@ class DeviceRun {
         inside = o.planar ? shape.size() == 3 && shape[0] == 1 : shape.size() != 4 || shape[0] == 1;
         if (inside) {
           const ImageForm form(shape, o.planar);
-          inside = int64_t{o.block} * n_ + o.channels <= form.c &&
+          inside = (o.map >= 0 ? channels[static_cast<size_t>(o.map)] <= form.c
+                               : int64_t{o.block} * n_ + o.channels <= form.c) &&
                    int64_t{o.blocks} * n_ >= o.channels &&
                    o.y0 + (int64_t{o.rows} - 1) * o.y_step < form.h &&
                    o.x0 + (int64_t{o.columns} - 1) * o.x_step < form.w;
@@ -529,11 +533,22 @@ class DeviceRun {
       if (o.instruction < item.first || o.instruction >= item.first + item.count) continue;
       const Tensor& reference = expected.steps[static_cast<size_t>(o.step)];
       const ImageForm form(reference.shape, o.planar);
+      const std::vector<int32_t>* map =
+          o.map < 0 ? nullptr : &program_.channel_maps[static_cast<size_t>(o.map)];
+      // Channel of a lane, -1: none.
+      const auto channel = [&](int64_t block, int64_t lane) {
+        const int64_t position = (o.block + block) * n_ + lane;
+        return map == nullptr ? position : (*map)[static_cast<size_t>(position)];
+      };
+      // Where the first element of the observation stands in the reference.
+      const auto first_element = [&] {
+        return form.Flat(std::max<int64_t>(0, channel(0, 0)), o.y0, o.x0);
+      };
       const auto it = results.find(static_cast<uint32_t>(o.instruction));
       const size_t vectors = static_cast<size_t>(o.blocks) * static_cast<size_t>(o.rows) *
                              static_cast<size_t>(o.columns) * (o.raw ? 4 : 1);
       if (it == results.end() || it->second->addresses.size() != vectors) {
-        Note(o.step, form.Flat(int64_t{o.block} * n_, o.y0, o.x0),
+        Note(o.step, first_element(),
              fmt::format("nothing ({} of {} vectors written)",
                          it == results.end() ? 0 : it->second->addresses.size(), vectors),
              first);
@@ -542,21 +557,27 @@ class DeviceRun {
       const std::vector<size_t> order = ResultOrder(
           program_.instructions[static_cast<size_t>(o.instruction)], it->second->addresses);
       if (order.size() != vectors) {
-        Note(o.step, form.Flat(int64_t{o.block} * n_, o.y0, o.x0),
-             "vectors at other addresses than its own", first);
+        Note(o.step, first_element(), "vectors at other addresses than its own", first);
         continue;
       }
       size_t next = 0;
       const size_t per_pixel = o.raw ? 4 : 1;
       for (int64_t block = 0; block < o.blocks; ++block) {
         const int64_t lanes = std::min<int64_t>(n_, o.channels - block * n_);
+        std::vector<int64_t> lane_offset;  // from channel 0, -1: a lane without a channel
+        for (int64_t lane = 0; lane < lanes; ++lane) {
+          const int64_t c = channel(block, lane);
+          lane_offset.push_back(c < 0 ? -1 : c * form.ChannelStep());
+        }
         for (int64_t y = 0; y < o.rows; ++y) {
-          int64_t first_lane = form.Flat((o.block + block) * n_, o.y0 + y * o.y_step, o.x0);
+          int64_t pixel = form.Flat(0, o.y0 + y * o.y_step, o.x0);
           for (int64_t x = 0; x < o.columns;
-               ++x, next += per_pixel, first_lane += o.x_step * form.ColumnStep()) {
+               ++x, next += per_pixel, pixel += o.x_step * form.ColumnStep()) {
             const uint8_t* data = it->second->data.data() + order[next] * static_cast<size_t>(n_);
-            int64_t flat = first_lane;
-            for (int64_t lane = 0; lane < lanes; ++lane, flat += form.ChannelStep()) {
+            for (int64_t lane = 0; lane < lanes; ++lane) {
+              const int64_t offset = lane_offset[static_cast<size_t>(lane)];
+              if (offset < 0) continue;
+              const int64_t flat = pixel + offset;
               if (o.raw) {
                 int32_t value = 0;
                 std::copy_n(data + lane * 4, 4, reinterpret_cast<uint8_t*>(&value));

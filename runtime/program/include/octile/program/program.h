@@ -153,6 +153,9 @@ struct Observation {
   bool raw = false;
   bool planar = false;  // a tensor [1, C, L] of C channels (else its last axis is the channels)
   int32_t y_step = 1, x_step = 1;  // rows and columns of the tensor from one vector to the next
+  // Index in Program::channel_maps: lane l of block b of the tensor's storage is channel
+  // map[b*N + l] of the tensor, -1: of none. -1: channel b*N + l.
+  int32_t map = -1;
 
   bool operator==(const Observation&) const = default;
 };
@@ -169,6 +172,8 @@ struct Program {
   std::vector<PlanItem> plan;
   std::vector<Layer> layers;              // at most 4096
   std::vector<Observation> observations;  // in order of instruction
+  // Orders of channels that observations refer to: whole blocks of N, each channel at most once.
+  std::vector<std::vector<int32_t>> channel_maps;
   uint64_t estimated_cycles = 0;
   std::vector<uint8_t> graph;  // canonical graph text with raw weights; opaque here
 
