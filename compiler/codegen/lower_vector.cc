@@ -510,7 +510,8 @@ Status Lowering::LowerElementwise(const passes::FusedStep& group) {
     }
     for (int64_t y0 = 0; y0 < out.h; y0 += piece.rows) {
       const int64_t y1 = std::min(out.h, y0 + piece.rows);
-      for (const KeepRun& run : Pieces(step.inputs[0], group.output, chunk, chunk_end, piece.blocks)) {
+      for (const KeepRun& run :
+           Pieces(step.inputs[0], group.output, chunk, chunk_end, piece.blocks)) {
         const int64_t b0 = run.to;
         const int64_t b1 = run.to + run.blocks;
         for (int64_t x0 = 0; x0 < out.w; x0 += piece.columns) {
@@ -528,16 +529,18 @@ Status Lowering::LowerElementwise(const passes::FusedStep& group) {
             const int64_t from = i == 0 ? run.from : b0;
             Box read = operand.broadcast ? Box{0, 1, 0, 1} : box;
             read.b0 = from, read.b1 = from + run.blocks;
-            const View view =
-                operand.copied ? FetchCopy(id, read, operand.tiles) : Fetch(id, read, operand.tiles);
+            const View view = operand.copied ? FetchCopy(id, read, operand.tiles)
+                                             : Fetch(id, read, operand.tiles);
             const int32_t addr = operand.broadcast ? view.at(from, 0, 0) : view.at(from, y0, x0);
             const int32_t row = operand.broadcast ? 0 : static_cast<int32_t>(view.pitch & 0xffff);
             const int32_t blk = static_cast<int32_t>(view.blk_stride & 0xffff);
             const int32_t column = operand.broadcast ? 0 : 1;
             if (i == 0) {
-              elt.a_addr = addr, elt.a_row_step = row, elt.a_blk_stride = blk, elt.a_x_step = column;
+              elt.a_addr = addr, elt.a_row_step = row, elt.a_blk_stride = blk,
+              elt.a_x_step = column;
             } else {
-              elt.b_addr = addr, elt.b_row_step = row, elt.b_blk_stride = blk, elt.b_x_step = column;
+              elt.b_addr = addr, elt.b_row_step = row, elt.b_blk_stride = blk,
+              elt.b_x_step = column;
             }
           }
           const View to = OutputView(group.output, box, out_tiles);

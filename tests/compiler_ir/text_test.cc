@@ -60,7 +60,7 @@ TEST(Text, NamesTheLineOfAnError) {
   EXPECT_EQ(broken("octile.graph 1", "octile.graph 2"),
             "text of a graph, line 1: version 1 is expected");
   EXPECT_EQ(broken("step \"table\" Table", "step \"table\" Tabel"),
-            "text of a graph, line 40: operator 'Tabel' is unknown");
+            "text of a graph, line 41: operator 'Tabel' is unknown");
   EXPECT_NE(broken("kernel [3,3]", "kernel [3]").find("2 numbers are expected"), std::string::npos);
   EXPECT_NE(broken("tensor 1", "tensor 7").find("numbered from 0"), std::string::npos);
   EXPECT_NE(broken("\nend\n", "\n").find("a word is expected"), std::string::npos);

@@ -68,8 +68,8 @@ struct Coverage {
   // Completed ELTs by mode.
   std::array<uint64_t, 4> elements{};
 
-  // Opcodes, causes, classes and kinds of WIN, ELT and PACK that can occur and never did; empty: full
-  // coverage.
+  // Opcodes, causes, classes and kinds of WIN, ELT and PACK that can occur and never did; empty:
+  // full coverage.
   std::vector<std::string> Missing() const;
   std::string Report() const;
 };
