@@ -179,9 +179,11 @@ Status Lowering::LowerArrayJob(const ArrayJob& job) {
       const auto view = std::find_if(inputs.begin(), inputs.end(), [&](const BlockRun& input) {
         return input.source == run.source && input.first <= run.first && run.last <= input.last;
       });
-      for (int64_t k = run.first; k < run.last; k += best.k_blocks) {
+      const int64_t most =
+          load_once ? std::min<int64_t>(run.last - run.first, 4095) : best.k_blocks;
+      for (int64_t k = run.first; k < run.last; k += most) {
         for (int pass = 0; pass < (job.coding.two_passes ? 2 : 1); ++pass) {
-          list.push_back({{run.source, k, std::min(run.last, k + best.k_blocks)},
+          list.push_back({{run.source, k, std::min(run.last, k + most)},
                           static_cast<size_t>(view - inputs.begin()),
                           pass});
         }

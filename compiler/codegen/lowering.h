@@ -157,6 +157,7 @@ class Lowering {
 
   // plan.cc
   void FindAliases();
+  void LeaveReshapesToHost();
   // host_views.cc
   // Steps of pure movement whose results only the host reads, of a tensor that the device makes:
   // such a step becomes the order in which the host reads that tensor. Needs host_reason_.

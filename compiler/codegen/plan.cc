@@ -257,11 +257,42 @@ std::optional<std::string> Lowering::HostReason(const passes::FusedStep& group) 
   return "data movement on the host";
 }
 
+constexpr const char* kHostReshape = "between steps of the host";
+
+// A reshape between what the host makes and what the host reads is not the device's.
+void Lowering::LeaveReshapesToHost() {
+  std::vector<bool> made(graph_.tensors.size(), false), needed(graph_.tensors.size(), false);
+  for (size_t g = 0; g < groups_.size(); ++g) {
+    if (host_reason_[g] || MovesNothing(groups_[g])) continue;
+    made[static_cast<size_t>(groups_[g].output)] = true;
+    for (const ir::TensorId input : GroupInputs(groups_[g]))
+      needed[static_cast<size_t>(input)] = true;
+  }
+  // Groups are in the order of the graph: behind a reshape that is needed, before it.
+  for (size_t g = groups_.size(); g-- > 0;) {
+    const passes::FusedStep& group = groups_[g];
+    if (host_reason_[g] || !MovesNothing(group)) continue;
+    const ir::Step& step = graph_.steps[static_cast<size_t>(group.main)];
+    if (needed[static_cast<size_t>(group.output)]) {
+      for (const ir::TensorId input : GroupInputs(group)) needed[static_cast<size_t>(input)] = true;
+    } else if (std::holds_alternative<ir::Reshape>(step.op) &&
+               !made[static_cast<size_t>(Source(step.inputs[0]))]) {
+      host_reason_[g] = kHostReshape;
+    }
+  }
+  for (size_t g = 0; g < groups_.size(); ++g) {
+    if (host_reason_[g] != kHostReshape) continue;
+    lazy_[static_cast<size_t>(groups_[g].main)] = false;
+    root_[static_cast<size_t>(groups_[g].output)] = groups_[g].output;
+  }
+}
+
 Status Lowering::MakePlan() {
   FindForms();
   FindAliases();
   groups_ = passes::FuseSteps(graph_);
   for (const passes::FusedStep& group : groups_) host_reason_.push_back(HostReason(group));
+  LeaveReshapesToHost();
   FindHostViews();
   FindInputViews();
   // Device groups as long as any is ready, then host groups, and so on: few segments.

@@ -37,7 +37,7 @@ constexpr HostOperator kHostOperators[] = {
     {"Atan", kBetween},
     {"Atanh", kBetween},
     {"AveragePool", "its input is float"},
-    {"BatchNormalization", "its input or its result is float"},
+    {"BatchNormalization", "its input, its result or a parameter is float or not constant"},
     {"Cast", "converts element types"},
     {"Ceil", kBetween},
     {"Celu", kBetween},

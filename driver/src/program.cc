@@ -129,6 +129,7 @@ uint32_t WatchdogCycles(const Program& program) {
       take(4, {elt->blocks, elt->mh, elt->mw});
     } else if (const auto* pack = std::get_if<isa::Pack>(&*op)) {
       const int n = program.arch.n;
+      // As if no lane shared its reads with others: a bound.
       take(4, {pack->kh * pack->kw * pack->planes / n + 1, pack->mh, pack->mw / n + 1, n,
                pack->stride_x + 1});
     }

@@ -116,7 +116,7 @@ module oct_columns #(
   );
   // verilator lint_on PINCONNECTEMPTY
 
-  // --- raw sums: byte k of column 0 shows in raw_byte in u + 9 + k ---
+  // --- raw sums: byte k of column 0 shows in the last stage in u + 9 + k ---
   localparam int unsigned RawStages = 7;
   logic [RawStages-1:0][N-1:0][31:0] raw_q;
   always_ff @(posedge clk_post_i) begin

@@ -11,7 +11,7 @@ module oct_requant #(
   input  logic [Lanes-1:0]       valid_i,
   input  logic [Lanes-1:0][31:0] acc_i,    // int32, bias included
   input  logic [Lanes-1:0][31:0] mult_i,   // fp32 bits of m: zero or a positive normal number (its sign is not looked at)
-  input  logic [Lanes-1:0][31:0] par_i,    // {7'd0, type of the output: 1 int8, 0 uint8; zy; lo; hi}, codes of that type
+  input  logic [Lanes-1:0][31:0] par_i,    // {7 bits not looked at; type of the output: 1 int8, 0 uint8; zy; lo; hi}, codes of that type
   output logic [Lanes-1:0]       valid_o,  // valid_i, 6 cycles later
   output logic [Lanes-1:0][31:0] code_o    // the code, below zeros
 );

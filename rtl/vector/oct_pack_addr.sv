@@ -1,7 +1,7 @@
 // PACK: the read phase (docs/timing.md 8). Windows in the order output block, output row, group of N output columns; in a window lane
 // group after lane group (the lanes of one ky and c, as many as lie in the block), each with stride_x + 1 consecutive vectors or one
-// more, at least N cycles. Additions only, modulo 2^16 vectors; iy0 * pitch and
-// stride_y * pitch are formed once, at the issue.
+// more, at least N cycles. Additions only, modulo 2^16 vectors; iy0 * pitch and stride_y * pitch are formed once, at the issue. In the names
+// below a group is a group of columns.
 module oct_pack_addr #(
   parameter int unsigned N = 16,
   localparam int unsigned Lg = $clog2(N)

@@ -1,5 +1,6 @@
-// The vector unit: WIN, ELT and PACK (docs/isa.md), one vector read per cycle, fixed latency (docs/timing.md 8). N lanes (oct_vec_lane), the
-// control, the transposer of PACK, and a small memory in which results wait until the 24th cycle, whatever stage made them.
+// The vector unit: WIN, ELT and PACK (docs/isa.md), one vector read per cycle, fixed latency (docs/timing.md 8). The control, what all lanes
+// compute together (oct_vec_mac), N lanes with their memories and cells (oct_vec_lane), the transposer of PACK, and a small memory in which
+// results wait until the 24th cycle, whatever stage made them.
 module oct_vec #(
   parameter int unsigned N = 16,           // lanes: 4, 8, 16, 32 or 64
   parameter int unsigned PSets = 128,      // parameter sets

@@ -1,5 +1,6 @@
 // One channel lane of the vector unit: its columns of the parameter memories, the cells of ELT and the table; multiply-accumulate and
-// maximum are done for all lanes together (oct_vec_mac). Cycles are counted from the read cycle r of a tap or element (of the last tap, for a WIN result): data arrive in r + 2,
+// maximum are done for all lanes together (oct_vec_mac). Cycles are counted from the read cycle r of a tap or element (of the last tap,
+// for a WIN result): data arrive in r + 2,
 //   COPY                  code in r + 3
 //   WIN MAX               code in r + 5
 //   WIN DEPTHWISE, SUM    sum with bias in r + 5, code in r + 11

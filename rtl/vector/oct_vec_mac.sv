@@ -70,7 +70,7 @@ module oct_vec_mac #(
   logic [N-1:0][31:0] taps_sum, taps_max;
   oct_vec_taps #(.N(N), .OpW(OpW)) u_taps (
     .clk_i, .sum_i(cfg_i.sum), .max_i(cfg_i.max), .w_signed_i(cfg_i.b_signed), .zw_i(zb), .neutral_i(neutral),
-    .fill_i(tap2_valid_i), .fill_cell_i, .fill_d_i(a_d), .weight_i(weight_valid_i), .weight_word_i, .weights_i, .take_i,
+    .fill_i(tap2_valid_i && cfg_i.columns), .fill_cell_i, .fill_d_i(a_d), .weight_i(weight_valid_i), .weight_word_i, .weights_i, .take_i,
     .take_use_i, .take_cells_i, .mul_i, .mul_chunk_i, .sum_o(taps_sum), .max_o(taps_max)
   );
 

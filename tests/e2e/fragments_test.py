@@ -339,6 +339,28 @@ class FragmentsTest(unittest.TestCase):
                     self.assertEqual(sorted(moved), ["Reshape and Transpose and Reshape on the way", "Reshape and Transpose and Slice on the way",
                                                      "Reshape and Transpose on the way", "Transpose on the way"])
 
+    def test_reshapes_that_only_the_host_reads(self):
+        """Behind a transpose that is a view, behind a step of the host, behind the input, and in a row."""
+        b = Builder("reshaped", 6)
+        image = b.input("image", [1, 6, 10, 9])
+        x = b.relu(b.conv(image, 6, 32, 3))
+        shapes = {name: b.constant(np.array(s), "shape", np.int64)
+                  for name, s in (("matrix", [1, 90, 32]), ("rows", [90, 32]), ("flat", [1, 2880]), ("image", [1, 540]))}
+        last = b.node("Transpose", [x], perm=[0, 2, 3, 1])
+        b.output(b.node("Reshape", [last, shapes["matrix"]]), [1, 90, 32])
+        b.output(b.node("Reshape", [b.node("Reshape", [last, shapes["flat"]]), shapes["rows"]]), [90, 32])
+        b.output(b.node("Reshape", [b.node("Softmax", [b.conv(x, 32, 32, 1)], axis=1), shapes["flat"]]), [1, 2880])
+        b.output(b.node("Reshape", [image, shapes["image"]]), [1, 540])
+        quantized = quantize(b.model(), random_feeds(b.model(), 2, 3), per_channel=False)
+        with tempfile.TemporaryDirectory() as folder:
+            path, program = Path(folder) / "m.onnx", Path(folder) / "m.octile"
+            onnx.save(quantized, path)
+            for config in CONFIGS:
+                with self.subTest(config=config):
+                    self.assertEqual(run("compile", path, "-o", program, "--config", config).returncode, 0)
+                    result = run("run", program, "--device", "iss,systemc")
+                    self.assertEqual(result.returncode, 0, result.stderr)
+
     def test_normalization_of_any_rank_and_number_of_channels(self):
         """Behind an image, a matrix product and a flattened image, with a table behind, and with more channel blocks than parameter sets."""
         d = Drawn(3)

@@ -53,7 +53,7 @@ def device(name):
             d["cycles"] = 1001
     return d
 report = dict(macs=153600, device_macs=153600, ideal_cycles=600, estimated_cycles=990, devices=[device(n) for n in devices], divergence=None,
-              operators=2, operators_on_device=2, host_memory_bound_bytes=4000000 if "hungry" in text else 6000000, config=dict(architecture="isa=1.0 n=16", platform="read_latency=100"),
+              operators=2, operators_on_device=2, host_memory_bound_bytes=4000000 if "hungry" in text else 6000000, config=dict(architecture="isa=2.0 n=16", platform="read_latency=100"),
               host_operators=[dict(name="Softmax 'x'", reason="float | by nature")] * 2, edge_operators=[dict(name="Quantize 'i'", reason="codes")],
               host=dict(reference_seconds=0.1, peak_memory_bytes=5000000))
 pathlib.Path(option["--report"]).write_text(json.dumps(report))

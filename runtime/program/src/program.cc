@@ -86,14 +86,13 @@ Status CheckViewAxes(const TensorDescriptor& t, int64_t elements,
     const auto coordinate = static_cast<size_t>(axis.coordinate);
     const int64_t size = dimensions[coordinate];
     extents.push_back(axis.extent);
-    // Each of the numbers is at most the dimension, so that nothing overflows below 2^62.
     if (axis.extent < 1 || axis.extent > size || axis.first < 0 || axis.first >= size ||
         axis.step < 1 || (axis.extent > 1 && axis.step >= size))
       return Bad(fmt::format("view axis {} of {}, step {}, lies outside a dimension of {}",
                              axis.first, axis.extent, axis.step, size));
     const uint64_t reach =
         MulAdd(static_cast<uint64_t>(axis.extent - 1), static_cast<uint64_t>(axis.step),
-               static_cast<uint64_t>(last[coordinate] + axis.first));
+               static_cast<uint64_t>(last[coordinate]) + static_cast<uint64_t>(axis.first));
     if (reach >= static_cast<uint64_t>(size))
       return Bad(fmt::format("view axes reach {} in a dimension of {}", reach, size));
     last[coordinate] = static_cast<int64_t>(reach);

@@ -137,10 +137,11 @@ std::set<std::string> HostReads(const Program& program, const ir::Graph& graph) 
 }
 
 std::string OnTheWay(const std::vector<std::string>& operators) {
+  if (operators.empty()) return "";
   return fmt::format(", {} on the way", fmt::join(operators, " and "));
 }
 
-// The same for what the device reads.
+// The operators between what the host hands over and the device's own tensor.
 std::string MovedBeforeTheDevice(const ir::Graph& graph, const TensorDescriptor& d) {
   const std::vector<std::vector<int32_t>> consumers = ir::Consumers(graph);
   std::vector<std::string> operators;
@@ -156,7 +157,7 @@ std::string MovedBeforeTheDevice(const ir::Graph& graph, const TensorDescriptor&
   return OnTheWay(operators);
 }
 
-// The operators that a view stands for, from the tensor that the device makes: ", with Reshape,
+// The operators that a view stands for, from the tensor that the device makes: ", Reshape and
 // Transpose on the way"; empty for a tensor that is none.
 std::string MovedOnTheWay(const Program& program, const ir::Graph& graph,
                           const TensorDescriptor& d) {

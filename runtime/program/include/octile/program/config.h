@@ -62,7 +62,7 @@ Status Validate(const PlatformConfig& platform);
 // 64-bit FNV-1a over the canonical text of the architectural part and the ISA version: what the
 // ARCH_HASH registers hold.
 uint64_t ArchHash(const ArchConfig& arch);
-// "isa=1.0 n=16 weight_rows=4 ...": the text behind the hash.
+// "isa=2.0 n=16 weight_rows=4 ...": the text behind the hash.
 std::string ArchText(const ArchConfig& arch);
 // "read_latency=100 ...", echoed by reports.
 std::string PlatformText(const PlatformConfig& platform);
