@@ -129,9 +129,18 @@ void TransferView(const TensorDescriptor& d, int n, std::span<uint8_t> memory, T
   const std::array<uint64_t, 4> pitch = {d.address(n, 1, 0, 0, 0) - d.offset, 0,
                                          d.address(n, 0, 0, 1, 0) - d.offset,
                                          d.address(n, 0, 0, 0, 1) - d.offset};
-  std::vector<uint64_t> channels(static_cast<size_t>(d.channels));
-  for (int64_t c = 0; c < d.channels; ++c)
-    channels[static_cast<size_t>(c)] = d.address(n, 0, c, 0, 0) - d.offset;
+  const auto channel_address = [&](uint64_t c) {
+    return d.address(n, 0, static_cast<int64_t>(c), 0, 0) - d.offset;
+  };
+  // A table of them, where it is not larger than the tensor.
+  std::vector<uint64_t> channels;
+  if (static_cast<uint64_t>(d.channels) <= tensor.bytes.size() / element) {
+    channels.resize(static_cast<size_t>(d.channels));
+    for (size_t c = 0; c < channels.size(); ++c) channels[c] = channel_address(c);
+  }
+  const auto channel_at = [&](uint64_t c) {
+    return channels.empty() ? channel_address(c) : channels[c];
+  };
   uint8_t* host = tensor.bytes.data();
   const auto copy = [&](uint64_t address) {
     uint8_t* device = memory.data() + address;
@@ -147,7 +156,7 @@ void TransferView(const TensorDescriptor& d, int n, std::span<uint8_t> memory, T
     if (axis.coordinate == ViewCoordinate::kChannel) {
       for (uint64_t j = 0, c = channel + first; j < extent; ++j, c += step) {
         if (innermost) {
-          copy(base + channels[c]);
+          copy(base + channel_at(c));
         } else {
           self(self, depth + 1, base, c);
         }
@@ -158,7 +167,7 @@ void TransferView(const TensorDescriptor& d, int n, std::span<uint8_t> memory, T
     uint64_t at = base + first * bytes;
     for (uint64_t j = 0; j < extent; ++j, at += step * bytes) {
       if (innermost) {
-        copy(at + channels[channel]);
+        copy(at + channel_at(channel));
       } else {
         self(self, depth + 1, at, channel);
       }
