@@ -257,8 +257,6 @@ std::optional<std::string> Lowering::HostReason(const passes::FusedStep& group) 
   return "data movement on the host";
 }
 
-constexpr const char* kHostReshape = "between steps of the host";
-
 // A reshape between what the host makes and what the host reads is not the device's.
 void Lowering::LeaveReshapesToHost() {
   std::vector<bool> made(graph_.tensors.size(), false), needed(graph_.tensors.size(), false);
@@ -268,7 +266,8 @@ void Lowering::LeaveReshapesToHost() {
     for (const ir::TensorId input : GroupInputs(groups_[g]))
       needed[static_cast<size_t>(input)] = true;
   }
-  // Groups are in the order of the graph: behind a reshape that is needed, before it.
+  // From the last reader to the first maker; places change only when all are known.
+  std::vector<size_t> left;
   for (size_t g = groups_.size(); g-- > 0;) {
     const passes::FusedStep& group = groups_[g];
     if (host_reason_[g] || !MovesNothing(group)) continue;
@@ -277,11 +276,11 @@ void Lowering::LeaveReshapesToHost() {
       for (const ir::TensorId input : GroupInputs(group)) needed[static_cast<size_t>(input)] = true;
     } else if (std::holds_alternative<ir::Reshape>(step.op) &&
                !made[static_cast<size_t>(Source(step.inputs[0]))]) {
-      host_reason_[g] = kHostReshape;
+      host_reason_[g] = "between steps of the host";
+      left.push_back(g);
     }
   }
-  for (size_t g = 0; g < groups_.size(); ++g) {
-    if (host_reason_[g] != kHostReshape) continue;
+  for (const size_t g : left) {
     lazy_[static_cast<size_t>(groups_[g].main)] = false;
     root_[static_cast<size_t>(groups_[g].output)] = groups_[g].output;
   }
